@@ -1,0 +1,345 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A finding is one thing that makes no sense in a Document.
+type finding struct {
+	path    []string // "roles", "prod-admin", "max_duration"
+	message string
+	suggest func() string // may be nil
+	missing bool          // something is missing from the mapping at path
+}
+
+// Error returns the finding on one line.
+func (f finding) Error() string { return strings.Join(f.path, ".") + ": " + f.message }
+
+// A checker collects findings.
+type checker struct {
+	doc   *Document
+	found []finding
+}
+
+func (c *checker) add(path []string, suggest func() string, format string, args ...any) {
+	c.found = append(c.found, finding{path: path, message: fmt.Sprintf(format, args...), suggest: suggest})
+}
+
+// missing reports that the mapping at path lacks something.
+func (c *checker) missing(path []string, format string, args ...any) {
+	c.found = append(c.found, finding{path: path, message: fmt.Sprintf(format, args...), missing: true})
+}
+
+// Limits of our own.
+const (
+	minUserLifetime = time.Hour
+	maxUserLifetime = 400 * 24 * time.Hour
+	maxApprovers    = 10
+	maxWait         = 7 * 24 * time.Hour // for an answer, or to claim one: past a week, ask again
+)
+
+var (
+	namePattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	accountPattern    = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	roleARN           = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+	policyARN         = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
+	externalIDPattern = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+)
+
+// Limits that AWS sets, in characters. Sources: the IAM and AssumeRole API
+// references.
+const (
+	maxRolePath   = 512
+	minExternalID = 2
+	maxExternalID = 1224
+)
+
+// check returns what makes no sense in d, in the order of the sections and of
+// the names. A Document without findings can be decided on.
+func check(d *Document) []finding {
+	c := &checker{doc: d}
+	if d == nil {
+		c.add(nil, nil, "there is no document")
+		return c.found
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Accounts)) {
+		c.account(name, d.Accounts[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Groups)) {
+		at := []string{"groups", string(name)}
+		c.name(at, "group", string(name), string(d.Groups[name].Name))
+		c.grants(append(at, "grants"), d.Groups[name].Grants)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Roles)) {
+		c.role(name, d.Roles[name])
+	}
+	c.cycles()
+	if len(d.Admins) == 0 {
+		c.add([]string{"admins"}, nil, "no group administers Starback: `admins` must name one")
+	}
+	c.groups([]string{"admins"}, d.Admins)
+	if l := d.Settings.UserLifetime; l < minUserLifetime || l > maxUserLifetime {
+		c.add([]string{"settings", "user_lifetime"}, nil, "`user_lifetime` must be from 1h to 400d")
+	}
+	return c.found
+}
+
+// name checks the name that something is filed under, and its own.
+func (c *checker) name(at []string, what, key, name string) {
+	if !namePattern.MatchString(key) {
+		c.add(at, nil, "the name of %s must match %s", article(what), namePattern)
+	}
+	if key != name {
+		c.add(at, nil, "the %s is called %s inside", what, quote(name))
+	}
+}
+
+func article(what string) string {
+	if what == "account" {
+		return "an " + what
+	}
+	return "a " + what
+}
+
+func (c *checker) account(key AccountName, a Account) {
+	at := func(steps ...string) []string { return append([]string{"accounts", string(key)}, steps...) }
+	c.name(at(), "account", string(key), string(a.Name))
+	switch {
+	case a.ID == "":
+		c.missing(at(), "the account has no `id`")
+	case !accountPattern.MatchString(a.ID):
+		c.add(at("id"), nil, "an account id is 12 digits")
+	}
+	if partitions := slices.Sorted(maps.Keys(consoleHosts)); !slices.Contains(partitions, a.Partition) {
+		c.add(at("partition"), didYouMean(a.Partition, partitions), "`partition` must be aws, aws-cn or aws-us-gov")
+	}
+	c.region(at("region"), a.Region, a.Partition)
+}
+
+// region checks a region, if there is one, against its partition.
+func (c *checker) region(at []string, region, partition string) {
+	if region == "" {
+		return
+	}
+	home := "aws"
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		home = "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		home = "aws-us-gov"
+	}
+	if !regionPattern.MatchString(region) {
+		c.add(at, nil, "%s is not the name of a region", quote(region))
+	} else if home != partition {
+		c.add(at, nil, "the region %s is not in the partition %s", region, quote(partition))
+	}
+}
+
+func (c *checker) grants(at []string, grants []Grant) {
+	given := map[RoleName]bool{}
+	for _, g := range grants {
+		here := append(slices.Clone(at), string(g.Role))
+		c.roleNamed(here, g.Role)
+		if given[g.Role] {
+			c.add(here, nil, "%s is granted twice", quote(string(g.Role)))
+		}
+		given[g.Role] = true
+		if !g.Expires.IsZero() && !plausible(g.Expires) {
+			c.add(here, nil, "the grant's end is not between the years %d and %d", firstYear, lastYear)
+		}
+	}
+}
+
+func (c *checker) roleNamed(at []string, name RoleName) {
+	if c.doc.Roles[name] == nil {
+		c.add(at, didYouMean(string(name), slices.Collect(maps.Keys(c.doc.Roles))), "there is no role %s", quote(string(name)))
+	}
+}
+
+func (c *checker) groups(at []string, groups []GroupName) {
+	given := map[GroupName]bool{}
+	for _, name := range groups {
+		here := append(slices.Clone(at), string(name))
+		c.group(here, name)
+		if given[name] {
+			c.add(here, nil, "%s is listed twice", quote(string(name)))
+		}
+		given[name] = true
+	}
+}
+
+func (c *checker) group(at []string, name GroupName) {
+	if _, ok := c.doc.Groups[name]; !ok {
+		c.add(at, didYouMean(string(name), slices.Collect(maps.Keys(c.doc.Groups))), "there is no group %s", quote(string(name)))
+	}
+}
+
+func (c *checker) role(key RoleName, r *Role) {
+	at := func(steps ...string) []string { return append([]string{"roles", string(key)}, steps...) }
+	if r == nil {
+		c.add(at(), nil, "the role is empty")
+		return
+	}
+	c.name(at(), "role", string(key), string(r.Name))
+	if slices.Contains(verbs, string(key)) {
+		c.add(at(), nil, "%s is a command's first word, so no role can be called that", quote(string(key)))
+	} else if _, ok := parseDuration(string(key)); ok {
+		c.add(at(), nil, "%s is a duration, so no role can be called that", quote(string(key)))
+	}
+	if !utf8.ValidString(r.Description) || strings.ContainsFunc(r.Description, unsafeRune) {
+		c.add(at("description"), nil, "the description holds control characters")
+	}
+	c.target(at, r)
+	given := map[RoleName]bool{}
+	for _, name := range r.Includes {
+		c.roleNamed(at("includes", string(name)), name)
+		if given[name] {
+			c.add(at("includes", string(name)), nil, "%s is listed twice", quote(string(name)))
+		}
+		given[name] = true
+	}
+	c.conditions(at, r)
+	c.session(at, r)
+	c.console(at, r)
+}
+
+// target checks which IAM role a Role stands for.
+func (c *checker) target(at func(...string) []string, r *Role) {
+	account, ok := c.doc.Accounts[r.Account]
+	switch {
+	case r.Account == "":
+		c.missing(at(), "the role has no `account`")
+		return
+	case !ok:
+		c.add(at("account"), didYouMean(string(r.Account), slices.Collect(maps.Keys(c.doc.Accounts))),
+			"there is no account %s", quote(string(r.Account)))
+		return
+	case r.AccountID != account.ID || r.Partition != account.Partition:
+		c.add(at("account"), nil, "the role's account id or partition is not the account's")
+		return
+	case r.ARN == "":
+		c.missing(at(), "the role has no `iam_role` and no `arn`")
+		return
+	case !accountPattern.MatchString(account.ID) || consoleHosts[account.Partition] == "":
+		return // reported with the account
+	}
+	c.region(at("region"), r.Region, r.Partition)
+	parts := roleARN.FindStringSubmatch(r.ARN)
+	if parts == nil || len(parts[3]) > maxRolePath {
+		c.add(at("arn"), nil, "%s is not the ARN of an IAM role", quote(r.ARN))
+		return
+	}
+	partition, id, path, name := parts[1], parts[2], parts[3], parts[4]
+	switch {
+	case partition != r.Partition || id != r.AccountID:
+		c.add(at("arn"), nil, "the ARN is not in the account %s, which is %s in %s", quote(string(r.Account)), r.AccountID, r.Partition)
+	case strings.HasPrefix(strings.ToLower(name), "starback-"), strings.EqualFold(path, "/starback-system/"):
+		c.add(at("arn"), nil, "%s is one of Starback's own roles, which nobody may request", quote(name))
+	}
+}
+
+// conditions checks what a request must satisfy.
+func (c *checker) conditions(at func(...string) []string, r *Role) {
+	switch {
+	case r.MaxDuration == 0:
+		c.missing(at(), "the role has no `max_duration`")
+	case r.MaxDuration < MinDuration || r.MaxDuration > MaxDuration:
+		c.add(at("max_duration"), nil, "`max_duration` must be from %s to %s", durationText(MinDuration), durationText(MaxDuration))
+	case r.DefaultDuration < MinDuration || r.DefaultDuration > r.MaxDuration:
+		c.add(at("default_duration"), nil, "`default_duration` must be from %s to %s, the role's `max_duration`",
+			durationText(MinDuration), durationText(r.MaxDuration))
+	}
+	if r.Ticket != nil && (r.Ticket.String() == "" || strings.ContainsFunc(r.Ticket.String(), unsafeRune)) {
+		c.add(at("ticket"), nil, "the pattern is empty or holds control characters")
+	}
+	if r.Approval == nil {
+		return
+	}
+	if len(r.Approval.By) == 0 {
+		c.add(at("approval", "by"), nil, "`by` must name the groups whose members approve")
+	}
+	c.groups(at("approval", "by"), r.Approval.By)
+	if n := r.Approval.Count; n < 1 || n > maxApprovers {
+		c.add(at("approval", "count"), nil, "`count` must be from 1 to %d", maxApprovers)
+	}
+	c.wait(at("approval", "within"), r.Approval.Within)
+	c.wait(at("approval", "claim_within"), r.Approval.ClaimWithin)
+}
+
+func (c *checker) wait(at []string, d time.Duration) {
+	if d <= 0 || d > maxWait {
+		c.add(at, nil, "%s must be at most %s", quote(at[len(at)-1]), durationText(maxWait))
+	}
+}
+
+// session checks what AssumeRole is given.
+func (c *checker) session(at func(...string) []string, r *Role) {
+	if r.SessionPolicy != "" {
+		var ps problems
+		n := readJSON(newSource("session_policy", 0, r.SessionPolicy), []byte(r.SessionPolicy), &ps)
+		if n != nil && checkSessionPolicy(n, &ps) != r.SessionPolicy && len(ps.found) == 0 {
+			ps.add(n.at, nil, "the session policy is not minified")
+		}
+		for _, p := range ps.found {
+			c.add(at("session_policy"), p.suggest, "%s", p.message)
+		}
+	}
+	if len(r.SessionPolicyARNs) > MaxSessionPolicyARNs {
+		c.add(at("session_policy_arns"), nil, "AWS takes %d session policy ARNs at most", MaxSessionPolicyARNs)
+	}
+	given := map[string]bool{}
+	for _, arn := range r.SessionPolicyARNs {
+		here := at("session_policy_arns", arn)
+		parts := policyARN.FindStringSubmatch(arn)
+		switch {
+		case given[arn]:
+			c.add(here, nil, "%s is listed twice", quote(arn))
+		case parts == nil:
+			c.add(here, nil, "%s is not the ARN of an IAM policy", quote(arn))
+		case parts[1] != r.Partition || parts[2] != r.AccountID && parts[2] != "aws":
+			c.add(here, nil, "a session policy must be AWS's or of the role's own account")
+		}
+		given[arn] = true
+	}
+	if n := len(r.ExternalID); n > 0 && (n < minExternalID || n > maxExternalID || !externalIDPattern.MatchString(r.ExternalID)) {
+		c.add(at("external_id"), nil, "`external_id` must be 2 to 1,224 letters, digits and +=,.@:/-_")
+	}
+}
+
+// consoleHosts are the console's hosts; each Region's is a subdomain.
+var consoleHosts = map[string]string{
+	"aws":        "console.aws.amazon.com",
+	"aws-cn":     "console.amazonaws.cn",
+	"aws-us-gov": "console.amazonaws-us-gov.com",
+}
+
+// console checks the page that the console opens on: anywhere else, a link
+// with credentials in it would be a gift.
+func (c *checker) console(at func(...string) []string, r *Role) {
+	if r.Destination == "" {
+		return
+	}
+	if !r.Console {
+		c.add(at("destination"), hint("add console: true"), "`destination` is for a role with a console link")
+	}
+	host := consoleHosts[r.Partition]
+	if host == "" {
+		return // reported with the account
+	}
+	u, err := url.Parse(r.Destination)
+	outside := func(ch rune) bool { return ch <= ' ' || ch > '~' || ch == '\\' }
+	if err != nil || u.Scheme != "https" || u.User != nil || strings.ContainsFunc(r.Destination, outside) ||
+		u.Host != host && !(strings.HasSuffix(u.Host, "."+host) && consoleSubdomain.MatchString(strings.TrimSuffix(u.Host, "."+host))) {
+		c.add(at("destination"), nil, "`destination` must be an https page of %s", host)
+	}
+}
+
+var consoleSubdomain = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*$`)

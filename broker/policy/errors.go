@@ -1,0 +1,195 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxErrors is how many problems of one file are reported: more than anybody
+// mends in one sitting.
+const maxErrors = 50
+
+// maxSourceLine is the longest line, in characters, that an Error quotes.
+const maxSourceLine = 200
+
+// An Error is one problem in a policy file, or in a session policy file that
+// it names.
+type Error struct {
+	File       string `json:"file"`
+	Line       int    `json:"line"`                 // from 1
+	Column     int    `json:"column"`               // from 1, in characters
+	Message    string `json:"message"`              // "unknown key `x`"
+	Suggestion string `json:"suggestion,omitempty"` // "did you mean `y`?"
+	Source     string `json:"source,omitempty"`     // the line; empty when it is over 200 characters long
+}
+
+// Error returns the problem on one line:
+// "policy.yaml:12:5: unknown key `x`; did you mean `y`?".
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
+	if e.Suggestion != "" {
+		s += "; " + e.Suggestion
+	}
+	return s
+}
+
+// Detail returns the problem, the line it is on and a caret below the place.
+func (e *Error) Detail() string {
+	if e.Source == "" {
+		return e.Error()
+	}
+	// A tab stays a tab, so that the caret lines up however wide it is shown.
+	lead := []rune(e.Source)
+	lead = lead[:min(max(e.Column-1, 0), len(lead))]
+	for i, r := range lead {
+		if r != '\t' {
+			lead[i] = ' '
+		}
+	}
+	number := fmt.Sprintf("%5d", e.Line)
+	return fmt.Sprintf("%s\n%s | %s\n%s | %s^", e.Error(),
+		number, e.Source, strings.Repeat(" ", len(number)), string(lead))
+}
+
+// Errors are the problems of one policy file and of the session policy files
+// it names, at most 50: those of the policy file first, each file's in the
+// order of their positions.
+type Errors []*Error
+
+// Error returns the problems, one a line.
+func (e Errors) Error() string { return e.lines("\n", (*Error).Error) }
+
+// Detail returns the Detail of every problem, with an empty line between.
+func (e Errors) Detail() string { return e.lines("\n\n", (*Error).Detail) }
+
+// Unwrap returns each problem.
+func (e Errors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i, one := range e {
+		all[i] = one
+	}
+	return all
+}
+
+func (e Errors) lines(sep string, line func(*Error) string) string {
+	all := make([]string, len(e))
+	for i, one := range e {
+		all[i] = line(one)
+	}
+	return strings.Join(all, sep)
+}
+
+// A source is one file's text.
+type source struct {
+	name  string
+	order int // 0 for the policy file, then each session policy file as it is met
+	lines []string
+}
+
+func newSource(name string, order int, text string) *source {
+	return &source{name: name, order: order, lines: strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")}
+}
+
+// A position is a place in a source: line and column count from 1, columns in
+// characters.
+type position struct {
+	in           *source
+	line, column int
+}
+
+// A problem is an Error in the making.
+type problem struct {
+	at      position
+	message string
+	suggest func() string // may be nil; called only for a problem that is reported
+}
+
+// problems collects what is wrong with a file.
+type problems struct {
+	found   []problem
+	seen    map[position]bool // where there is a problem
+	damaged map[position]bool // the mappings that have one with their shape
+}
+
+// add records a problem, with what would mend it.
+func (ps *problems) add(at position, suggest func() string, format string, args ...any) {
+	if ps.seen == nil {
+		ps.seen = map[position]bool{}
+	}
+	ps.seen[at] = true
+	ps.found = append(ps.found, problem{at, fmt.Sprintf(format, args...), suggest})
+}
+
+// errors returns what was found, or nil.
+func (ps *problems) errors() Errors {
+	slices.SortStableFunc(ps.found, func(a, b problem) int {
+		return cmp.Or(
+			cmp.Compare(a.at.in.order, b.at.in.order),
+			cmp.Compare(a.at.line, b.at.line),
+			cmp.Compare(a.at.column, b.at.column))
+	})
+	var errs Errors
+	for _, p := range ps.found[:min(len(ps.found), maxErrors)] {
+		errs = append(errs, p.error())
+	}
+	return errs
+}
+
+// error makes the Error, with a position that is inside the file.
+func (p problem) error() *Error {
+	e := &Error{File: p.at.in.name, Message: p.message}
+	e.Line = min(max(p.at.line, 1), len(p.at.in.lines))
+	line := p.at.in.lines[e.Line-1]
+	length := utf8.RuneCountInString(line)
+	e.Column = min(max(p.at.column, 1), length+1)
+	if length <= maxSourceLine {
+		e.Source = printable(line)
+	}
+	if p.suggest != nil {
+		e.Suggestion = p.suggest()
+	}
+	return e
+}
+
+// hint returns a suggestion that needs no working out.
+func hint(s string) func() string { return func() string { return s } }
+
+// didYouMean returns a suggestion of the nearest of names, if one is near.
+func didYouMean[T ~string](word string, names []T) func() string {
+	return func() string {
+		if name, ok := Suggest(word, names); ok {
+			return "did you mean " + quote(string(name)) + "?"
+		}
+		return ""
+	}
+}
+
+// quote sets s off from the words of a message, cut to a length that leaves
+// them readable.
+func quote(s string) string {
+	const most = 80
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return "`" + printable(s) + "`"
+}
+
+// printable replaces what a terminal would obey rather than show.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && unsafeRune(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
+// unsafeRune says whether r controls a terminal or the direction of text: such
+// characters can make a file read otherwise than it is.
+func unsafeRune(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}

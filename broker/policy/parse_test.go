@@ -1,0 +1,309 @@
+package policy_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestBad compares what each file of testdata/bad is refused with to the
+// golden file beside it.
+func TestBad(t *testing.T) {
+	names, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no bad files: %v", err)
+	}
+	for _, name := range names {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			file, err := policy.Load(os.DirFS("testdata/bad"), filepath.Base(name))
+			if file != nil || err == nil {
+				t.Fatalf("Load = %v, %v; want no file and an error", file, err)
+			}
+			var errs policy.Errors
+			if !errors.As(err, &errs) {
+				t.Fatalf("Load: %v (%T), want Errors", err, err)
+			}
+			got := errs.Detail() + "\n"
+			golden := strings.TrimSuffix(name, ".yaml") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("errors differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestExample reads the policy that the documentation shows.
+func TestExample(t *testing.T) {
+	file, err := policy.Load(os.DirFS("testdata/good"), "policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := policy.NewPattern("^[A-Z]+-[0-9]+$")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &policy.File{
+		Document: &policy.Document{
+			Accounts: map[policy.AccountName]policy.Account{
+				"prod": {Name: "prod", ID: "111122223333", Partition: "aws"},
+			},
+			Groups: map[policy.GroupName]policy.Group{
+				"sre":       {Name: "sre", Grants: []policy.Grant{{Role: "prod-admin"}}},
+				"dev":       {Name: "dev", Grants: []policy.Grant{{Role: "prod-readonly"}}},
+				"sre-leads": {Name: "sre-leads"},
+				"platform":  {Name: "platform"},
+			},
+			Admins:   []policy.GroupName{"platform"},
+			Settings: policy.Settings{UserLifetime: 90 * 24 * time.Hour},
+			Roles: map[policy.RoleName]*policy.Role{
+				"prod-admin": {
+					Name: "prod-admin", Account: "prod", AccountID: "111122223333", Partition: "aws",
+					ARN:         "arn:aws:iam::111122223333:role/starback/Admin",
+					Includes:    []policy.RoleName{"prod-readonly"},
+					MaxDuration: 4 * time.Hour, DefaultDuration: time.Hour,
+					ReasonRequired: true, Ticket: ticket,
+					Approval: &policy.Approval{By: []policy.GroupName{"sre-leads"}, Count: 1, Within: 2 * time.Hour, ClaimWithin: time.Hour},
+				},
+				"prod-readonly": {
+					Name: "prod-readonly", Account: "prod", AccountID: "111122223333", Partition: "aws",
+					ARN:         "arn:aws:iam::111122223333:role/starback/ReadOnly",
+					MaxDuration: 8 * time.Hour, DefaultDuration: time.Hour, Console: true,
+					SessionPolicy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},` +
+						`{"Effect":"Deny","Action":["secretsmanager:GetSecretValue","ssm:GetParameter*"],"Resource":"*"}]}`,
+				},
+			},
+		},
+		Users: []policy.User{{
+			Name: "alice", Slack: "T012AB/U0456", Groups: []policy.GroupName{"sre"},
+			Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC),
+		}},
+	}
+	if diff := cmp.Diff(want, file); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+}
+
+// TestEveryKey reads a file that uses every key there is.
+func TestEveryKey(t *testing.T) {
+	file, err := policy.Load(os.DirFS("testdata/good"), "full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := file.Document
+	ticket, err := policy.NewPattern("[A-Z]+-[0-9]+")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantAdmin := &policy.Role{
+		Name: "prod-admin", Description: "Everything in production",
+		Account: "prod", AccountID: "111122223333", Partition: "aws", Region: "us-east-1",
+		ARN:         "arn:aws:iam::111122223333:role/starback/Admin",
+		Includes:    []policy.RoleName{"prod-readonly", "stage-readonly"},
+		MaxDuration: 12 * time.Hour, DefaultDuration: 15 * time.Minute,
+		ReasonRequired: true, Ticket: ticket,
+		Approval: &policy.Approval{
+			By: []policy.GroupName{"platform", "sre-leads"}, Count: 2,
+			Within: 30 * time.Minute, ClaimWithin: 90 * time.Minute,
+		},
+		Console:     true,
+		Destination: "https://eu-west-1.console.aws.amazon.com/ec2/home?region=eu-west-1#Instances:",
+		SessionPolicy: `{"Version":"2012-10-17","Statement":{"Sid":"NoSecrets","Effect":"Allow",` +
+			`"NotAction":["secretsmanager:GetSecretValue"],"Resource":"*","Condition":{` +
+			`"Bool":{"aws:MultiFactorAuthPresent":true},"NumericLessThan":{"aws:MultiFactorAuthAge":3600},` +
+			`"StringLike":{"aws:RequestedRegion":["eu-*","us-*"]}}}}`,
+		SessionPolicyARNs: []string{
+			"arn:aws:iam::111122223333:policy/starback",
+			"arn:aws:iam::aws:policy/job-function/ViewOnlyAccess",
+		},
+		ExternalID: "starback:7f/3=", NoTags: true, NoSourceIdentity: true,
+	}
+	if diff := cmp.Diff(wantAdmin, d.Roles["prod-admin"]); diff != "" {
+		t.Errorf("prod-admin (-want +got):\n%s", diff)
+	}
+	wantReadonly := &policy.Role{
+		Name: "prod-readonly", Account: "prod", AccountID: "111122223333", Partition: "aws",
+		Region: "eu-west-1", ARN: "arn:aws:iam::111122223333:role/ReadOnly",
+		MaxDuration: 30 * time.Minute, DefaultDuration: 30 * time.Minute,
+	}
+	if diff := cmp.Diff(wantReadonly, d.Roles["prod-readonly"]); diff != "" {
+		t.Errorf("prod-readonly (-want +got):\n%s", diff)
+	}
+	if got := d.Roles["stage-readonly"].Account; got != "stage" {
+		t.Errorf("account by ARN = %q, want stage", got)
+	}
+	wantGrants := []policy.Grant{
+		{Role: "china-ops", Expires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)},
+		{Role: "gov-ops", Expires: time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC)},
+		{Role: "prod-admin"},
+	}
+	if diff := cmp.Diff(wantGrants, d.Groups["sre"].Grants); diff != "" {
+		t.Errorf("grants of sre (-want +got):\n%s", diff)
+	}
+	if want := (policy.Settings{BindByEmail: true, UserLifetime: 30 * 24 * time.Hour}); d.Settings != want {
+		t.Errorf("settings = %+v, want %+v", d.Settings, want)
+	}
+	wantUsers := []policy.User{
+		{
+			Name: "alice", Slack: "T012AB/U0456", Email: "alice@example.com",
+			Groups: []policy.GroupName{"platform", "sre"}, Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC),
+		},
+		{
+			Name: "bob", Slack: "E0AB/W0789", Disabled: true,
+			Grants: []policy.Grant{{Role: "prod-readonly", Expires: time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)}},
+		},
+		{Name: "ci-deploy", App: true, Owner: "alice", Grants: []policy.Grant{{Role: "prod-readonly"}}},
+	}
+	if diff := cmp.Diff(wantUsers, file.Users); diff != "" {
+		t.Errorf("users (-want +got):\n%s", diff)
+	}
+}
+
+// small is the least that a policy can say.
+const small = "version: 1\ngroups: {leads: {}}\nadmins: [leads]\n"
+
+func TestUsersSection(t *testing.T) {
+	for _, c := range []struct {
+		name, src string
+		isNil     bool
+	}{
+		{"absent", small, true},
+		{"empty", small + "users: {}\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file, err := policy.Parse("policy.yaml", []byte(c.src), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(file.Users) != 0 || (file.Users == nil) != c.isNil {
+				t.Errorf("Users = %#v", file.Users)
+			}
+		})
+	}
+}
+
+func TestLoadFiles(t *testing.T) {
+	const session = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
+	role := "accounts: {prod: {id: \"111122223333\"}}\nroles: {a: {account: prod, iam_role: a, max_duration: 1h, session_policy: {file: %s}}}\n"
+	fsys := fstest.MapFS{
+		"etc/beside.yaml":   {Data: fmt.Appendf([]byte(small), role, "s.json")},
+		"etc/above.yaml":    {Data: fmt.Appendf([]byte(small), role, "../s.json")},
+		"etc/outside.yaml":  {Data: fmt.Appendf([]byte(small), role, "../../s.json")},
+		"etc/folder.yaml":   {Data: fmt.Appendf([]byte(small), role, ".")},
+		"etc/long.yaml":     {Data: fmt.Appendf([]byte(small), role, "long.json")},
+		"etc/too-long.yaml": {Data: []byte(small + "#" + strings.Repeat("x", 1<<20))},
+		"etc/long.json":     {Data: []byte(strings.Repeat(" ", 64<<10) + session)},
+		"etc/s.json":        {Data: []byte(session)},
+		"s.json":            {Data: []byte(session)},
+	}
+	for _, c := range []struct{ name, want string }{
+		{"etc/beside.yaml", ""},
+		{"etc/above.yaml", ""},
+		{"etc/outside.yaml", "etc/outside.yaml:5:82: cannot read `../../s.json`: it is outside the folder the policy is read from"},
+		{"etc/folder.yaml", "etc/folder.yaml:5:82: cannot read `.`: read etc: invalid argument"},
+		{"etc/long.yaml", "etc/long.json:1:1: the file is longer than 64 KiB"},
+		{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 1 MiB"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file, err := policy.Load(fsys, c.name)
+			if c.want == "" && err == nil {
+				if got := file.Document.Roles["a"].SessionPolicy; got != session {
+					t.Errorf("session policy = %q", got)
+				}
+				return
+			}
+			if err == nil || err.Error() != c.want {
+				t.Errorf("Load: %v\nwant %s", err, c.want)
+			}
+		})
+	}
+	if _, err := policy.Load(fsys, "etc/none.yaml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v, want fs.ErrNotExist", err)
+	}
+	_, err := policy.Parse("p.yaml", fsys["etc/beside.yaml"].Data, nil)
+	if want := "p.yaml:5:82: a policy given alone can name no file; write it in place"; err == nil || err.Error() != want {
+		t.Errorf("Parse without open: %v\nwant %s", err, want)
+	}
+}
+
+// TestBombs checks that files made to exhaust the reader are refused soon.
+func TestBombs(t *testing.T) {
+	const size = 1 << 20
+	fill := func(s string) string { return strings.Repeat(s, size/len(s)) }
+	var keys strings.Builder
+	for i := 0; keys.Len() < size-20; i++ {
+		fmt.Fprintf(&keys, "k%d: v\n", i)
+	}
+	for name, src := range map[string]string{
+		"open brackets": fill("["),
+		"open braces":   fill("{a: "),
+		"dashes":        fill("- "),
+		"question":      fill("? "),
+		"keys":          keys.String(),
+		"literals":      fill("a: |\n"),
+		"long key":      strings.Repeat("k", size-10) + ": 1",
+		"aliases":       fill("*a "),
+		"anchors":       fill("&a "),
+		"tags":          fill("! "),
+		"bars":          fill("|\n"),
+		"quotes":        fill("'"),
+		"documents":     fill("---\n"),
+		"colons":        fill(": "),
+		"commas":        fill(","),
+		"words":         "a: " + fill("x ")[3:],
+		"items":         fill("- a\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begun := time.Now()
+			_, err := policy.Parse("bomb.yaml", []byte(src), nil)
+			checkErrors(t, "bomb.yaml", src, err)
+			if took := time.Since(begun); took > 30*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// checkErrors checks that err is Errors, in order, each placed in src.
+func checkErrors(t *testing.T, name, src string, err error) {
+	t.Helper()
+	var errs policy.Errors
+	if !errors.As(err, &errs) || len(errs) == 0 || len(errs) > 50 {
+		t.Fatalf("error %v (%T), want 1 to 50 Errors", err, err)
+	}
+	lines := strings.Split(src, "\n")
+	last := errs[0]
+	for _, e := range errs {
+		switch {
+		case e.File != name || e.Message == "":
+			t.Errorf("%q: wrong file or no message", e)
+		case e.Line < 1 || e.Line > len(lines) || e.Column < 1 || e.Column > len([]rune(lines[e.Line-1]))+1:
+			t.Errorf("%q is outside the file", e)
+		case e.Line < last.Line || e.Line == last.Line && e.Column < last.Column:
+			t.Errorf("%q comes after %q", e, last)
+		}
+		last = e
+	}
+}

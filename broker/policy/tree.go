@@ -1,0 +1,141 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Both readers, of YAML and of JSON, make the same tree, so that a session
+// policy is checked alike wherever it is written.
+
+// A kind is what a node is.
+type kind int
+
+const (
+	isNull kind = iota
+	isBool
+	isNumber
+	isText
+	isList
+	isMapping
+)
+
+// String names k as messages do.
+func (k kind) String() string {
+	return [...]string{"empty", "true or false", "a number", "text", "a list", "a mapping"}[k]
+}
+
+// A node is one value of a file, with its place. The place of a mapping that
+// has a key is that of its key.
+type node struct {
+	kind    kind
+	at      position
+	text    string  // a text's value; a number, true or false as written
+	quoted  bool    // of a text
+	items   []*node // of a list
+	entries []entry // of a mapping, in the order of the file, each key once
+}
+
+// An entry is one key of a mapping and its value.
+type entry struct {
+	key   string
+	at    position // of the key
+	value *node
+}
+
+// get returns the value of key in a mapping, or nil.
+func (n *node) get(key string) *node {
+	for _, e := range n.entries {
+		if e.key == key {
+			return e.value
+		}
+	}
+	return nil
+}
+
+// locate returns the place in n that best answers to path: keys of mappings
+// and, in lists, the text of an item or of its role.
+func (n *node) locate(path []string) position {
+	for _, step := range path {
+		next := n.step(step)
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	return n.at
+}
+
+func (n *node) step(to string) *node {
+	if n.kind == isList {
+		for _, item := range n.items {
+			role := item.get("role")
+			if role == nil {
+				role = item
+			}
+			if role.kind == isText && role.text == to {
+				return role
+			}
+		}
+		return nil
+	}
+	if to == "arn" { // what an iam_role comes to
+		if value := n.get("iam_role"); value != nil {
+			return value
+		}
+	}
+	return n.get(to)
+}
+
+// A builder is what both readers share: where problems go, and the limits on
+// a tree.
+type builder struct {
+	src      *source
+	problems *problems
+}
+
+// maxNesting bounds how deep a tree goes. A policy needs 9 levels: roles, a
+// name, session_policy, Statement, its item, Condition, operator, key, value.
+const maxNesting = 16
+
+// checkText reports a text that cannot be shown as it is.
+func (b *builder) checkText(at position, s string) {
+	if !utf8.ValidString(s) {
+		b.problems.add(at, nil, "the text is not valid UTF-8")
+	} else if i := strings.IndexFunc(s, unsafeRune); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		b.problems.add(at, nil, "the text holds a control character, %U", r)
+	}
+}
+
+// put adds an entry to a mapping, unless its key is there.
+func (b *builder) put(n *node, keys map[string]bool, e entry) {
+	if keys[e.key] {
+		b.problems.add(e.at, nil, "the key %s is given twice", quote(e.key))
+		return
+	}
+	keys[e.key] = true
+	if e.value.kind == isMapping {
+		e.value.at = e.at
+	}
+	n.entries = append(n.entries, e)
+}
+
+// keys returns the keys of a mapping.
+func (n *node) keys() []string {
+	var keys []string
+	for _, e := range n.entries {
+		keys = append(keys, e.key)
+	}
+	return keys
+}
+
+// only reports the keys of a mapping that are not among known.
+func (n *node) only(ps *problems, known ...string) {
+	for _, e := range n.entries {
+		if !slices.Contains(known, e.key) {
+			ps.add(e.at, didYouMean(e.key, known), "unknown key %s", quote(e.key))
+		}
+	}
+}
