@@ -1,0 +1,132 @@
+// Package broker holds Starback's use cases and the only path from a Request
+// to credentials.
+//
+// It promises that nothing is minted without a recorded ask, that nothing is
+// released without a recorded outcome, that one ask is answered with at most
+// one released set of credentials, and that whatever is missing, expired,
+// unknown or late is refused, recorded and explained.
+//
+// It knows no Slack, no HTTP and no AWS: those come in through the interfaces
+// of ports.go.
+package broker
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// Config is what a Broker works with. All of it is required.
+type Config struct {
+	Ledger     Ledger
+	Identities IdentityBook
+	Users      Registry
+	Archive    Archive
+	Outbox     Outbox
+	Minter     Minter
+	Directory  Directory
+	Teller     Teller
+	Journal    *Journal
+	Now        func() time.Time
+	Entropy    io.Reader // random bytes; safe for concurrent use
+}
+
+// A Broker carries out what surfaces ask for. It is safe for concurrent use.
+type Broker struct {
+	Config
+	limits *limits
+	kick   chan struct{}
+}
+
+// New returns a Broker that works with c.
+func New(c Config) *Broker {
+	return &Broker{Config: c, limits: newLimits(), kick: make(chan struct{}, 1)}
+}
+
+// now is the clock, in UTC and in whole milliseconds, as everything is stored.
+func (b *Broker) now() time.Time { return b.Now().UTC().Truncate(time.Millisecond) }
+
+// newID returns a fresh ULID: 26 characters, sorting by time.
+func (b *Broker) newID(now time.Time) string { return newID(now, b.Entropy) }
+
+func newID(now time.Time, entropy io.Reader) string {
+	return ulid.MustNew(ulid.Timestamp(now), entropy).String()
+}
+
+// A Me is what a caller may know of themselves.
+type Me struct {
+	User          User
+	Slack         SlackID
+	Admin         bool
+	Roles         []*policy.Role // those the caller may ask for, by name
+	PolicyVersion int64
+}
+
+// Whoami answers who the caller is and what they may ask for. Somebody who may
+// not use Starback gets a *Refusal.
+func (b *Broker) Whoami(ctx context.Context, caller SlackID, key string) (Me, error) {
+	now := b.now()
+	id := requestID(caller.String(), "lookup", key)
+	facts, refused, err := b.identify(ctx, caller, now)
+	if err != nil {
+		return Me{}, &Fault{RequestID: id, Code: faultCode(err), Err: err}
+	}
+	if refused == nil {
+		if d, ok := policy.Usable(facts.Policy, facts.User.Subject(), now); !ok {
+			refused = &d
+		}
+	}
+	if refused != nil {
+		return Me{}, b.refuseLookup(ctx, id, caller, facts, *refused, now)
+	}
+	subject := facts.User.Subject()
+	return Me{
+		User:          facts.User,
+		Slack:         caller,
+		Admin:         policy.IsAdmin(facts.Policy, subject, now),
+		Roles:         policy.Askable(facts.Policy, subject, now),
+		PolicyVersion: facts.PolicyVersion,
+	}, nil
+}
+
+// refuseLookup records a refused question and returns the Refusal.
+func (b *Broker) refuseLookup(ctx context.Context, id string, caller SlackID, f Facts, d policy.Decision, now time.Time) error {
+	e := Event{
+		ID: b.newID(now), Event: EventLookupDenied, Time: now, RequestID: id, Slack: caller.String(),
+		Actor: actor(f.User), Decision: d.Effect.String(), Rule: d.Rule, PolicyVersion: f.PolicyVersion,
+	}
+	if err := b.Archive.Append(ctx, []Event{e}); err != nil {
+		return &Fault{RequestID: id, Code: FaultStore, Err: err}
+	}
+	b.Journal.Audit(e, Metrics{Denials: 1})
+	return &Refusal{RequestID: id, Decision: d}
+}
+
+// SetShell remembers how the caller likes credentials written.
+func (b *Broker) SetShell(ctx context.Context, caller SlackID, shell Shell) error {
+	for {
+		facts, err := b.Ledger.Identify(ctx, caller)
+		if err != nil {
+			return err
+		}
+		if !bound(facts.Identity, facts.User) || facts.User.Shell == shell {
+			return nil
+		}
+		facts.User.Shell = shell
+		if _, err = b.Users.PutUser(ctx, facts.User); !isConflict(err) {
+			return err
+		}
+	}
+}
+
+// actor names the User in the trail.
+func actor(u User) string {
+	if u.Name == "" {
+		return ActorUnknown
+	}
+	return string(u.Name)
+}

@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// An Event is one line of the audit trail: the same in the store, in the log
+// and in the audit channel. A field that is not known is absent, never empty.
+type Event struct {
+	ID    string    `json:"id"`
+	Event EventName `json:"event"`
+	Time  time.Time `json:"time"`
+
+	Actor         string          `json:"actor,omitempty"`          // the User's name, or an administrator's account
+	Slack         string          `json:"slack,omitempty"`          // the SlackID that acted
+	Subject       string          `json:"subject,omitempty"`        // the User an administrative Event is about
+	RequestID     string          `json:"request_id,omitempty"`     //
+	SessionID     string          `json:"session_id,omitempty"`     //
+	Role          policy.RoleName `json:"role,omitempty"`           //
+	AccountID     string          `json:"account_id,omitempty"`     //
+	RoleARN       string          `json:"role_arn,omitempty"`       //
+	Duration      int64           `json:"duration_s,omitempty"`     // seconds
+	Ticket        string          `json:"ticket,omitempty"`         //
+	Reason        string          `json:"reason,omitempty"`         // in the requester's words
+	Decision      string          `json:"decision,omitempty"`       // policy.Effect
+	Rule          policy.Rule     `json:"rule,omitempty"`           //
+	Path          string          `json:"path,omitempty"`           //
+	PolicyVersion int64           `json:"policy_version,omitempty"` //
+	AccessKeyID   string          `json:"access_key_id,omitempty"`  //
+	AssumedRoleID string          `json:"assumed_role_id,omitempty"`
+	SourceID      string          `json:"source_identity,omitempty"`
+	ExpiresAt     time.Time       `json:"expires_at,omitzero"`
+	Outcome       string          `json:"outcome,omitempty"` // "ok", or a FaultCode
+	Detail        string          `json:"detail,omitempty"`  // one plain sentence; never an error's own text
+}
+
+// EventName says what happened. Names are added to, never changed.
+type EventName string
+
+// What happens.
+const (
+	EventAsked         EventName = "request.asked"       // the intent, before anything is decided
+	EventDenied        EventName = "request.denied"      //
+	EventTakenOver     EventName = "request.taken_over"  // an attempt died; another worker carries on
+	EventIssued        EventName = "session.issued"      // credentials exist and may be released
+	EventFailed        EventName = "session.failed"      // nothing was released
+	EventUndelivered   EventName = "session.undelivered" // issued, but nobody saw the credentials
+	EventLookupDenied  EventName = "lookup.denied"       // a question other than a Request, refused
+	EventIdentityBound EventName = "identity.bound"
+	EventStanding      EventName = "identity.standing"
+	EventUserCreated   EventName = "user.created"
+	EventUserChanged   EventName = "user.changed"
+	EventUserDisabled  EventName = "user.disabled"
+	EventPolicyApplied EventName = "policy.applied"
+	EventInitialised   EventName = "starback.initialised"
+	OutcomeOK                    = "ok"
+	ActorUnknown                 = "unknown"
+	auditKind                    = "starback.audit"
+	metricsKind                  = "starback.metrics"
+	metricsNamespace             = "Starback"
+)
+
+// A Notice is something to tell someone, at Due or after. What it says is
+// rendered when it is sent, from the state as it then is.
+type Notice struct {
+	ID    string     `json:"id"`
+	Kind  NoticeKind `json:"kind"`
+	Due   time.Time  `json:"due"`
+	Tries int        `json:"tries,omitempty"`
+	Event *Event     `json:"event,omitempty"` // what it is about
+}
+
+// A NoticeKind says whom a Notice goes to.
+type NoticeKind string
+
+const (
+	// NoticeAudit goes to the audit channel.
+	NoticeAudit NoticeKind = "audit"
+	// NoticeUndelivered tells the requester that credentials were issued but
+	// could not be shown, and to ask again.
+	NoticeUndelivered NoticeKind = "undelivered"
+)
+
+// A Trail is what an aggregate still has to pass on: Events that the audit
+// index lacks, and Notices not sent. It is written with the change it tells
+// of, in one write, and swept until it is empty.
+type Trail struct {
+	Events  []Event  `json:"events,omitempty"`
+	Notices []Notice `json:"notices,omitempty"`
+	Thread  string   `json:"thread,omitempty"` // the audit channel's message for the aggregate, once posted
+}
+
+// IsZero says whether the Trail holds nothing at all.
+func (t Trail) IsZero() bool {
+	return len(t.Events) == 0 && len(t.Notices) == 0 && t.Thread == ""
+}
+
+// Due returns when the Trail next needs attention; ok is false for never. It
+// is when the first Notice is due; Events alone need it at once.
+func (t Trail) Due() (due time.Time, ok bool) {
+	for _, n := range t.Notices {
+		if !ok || n.Due.Before(due) {
+			due, ok = n.Due, true
+		}
+	}
+	if !ok && len(t.Events) > 0 {
+		return time.Unix(0, 0).UTC(), true
+	}
+	return due, ok
+}
+
+// add puts e on the Trail, with a Notice for the audit channel due at due.
+func (t *Trail) add(e Event, due time.Time) {
+	t.Events = append(t.Events, e)
+	t.Notices = append(t.Notices, Notice{ID: e.ID, Kind: NoticeAudit, Due: due, Event: &e})
+}
+
+// A Ref names an aggregate that carries a Trail.
+type Ref struct {
+	Kind RefKind
+	Key  string
+}
+
+// RefKind is the kind of an aggregate.
+type RefKind string
+
+// The aggregates that carry a Trail. The Key of a Request is its ID, of a User
+// the name, of the Policy head its version in decimal.
+const (
+	RefRequest RefKind = "request"
+	RefUser    RefKind = "user"
+	RefPolicy  RefKind = "policy"
+)
+
+// Pending is an aggregate whose Trail needs attention.
+type Pending struct {
+	Ref   Ref
+	Trail Trail
+}
+
+// A Settlement takes off a Trail what has been passed on. It is idempotent,
+// and leaves alone what was added meanwhile.
+type Settlement struct {
+	Indexed []string          // ids of Events now in the audit index
+	Told    []string          // ids of Notices sent
+	Later   map[string]Notice // Notices to try again, by id, with their new Due and Tries
+	Thread  string            // set, when not empty
+}
+
+// Apply returns t with s taken off.
+func (s Settlement) Apply(t Trail) Trail {
+	out := Trail{Thread: t.Thread}
+	if s.Thread != "" {
+		out.Thread = s.Thread
+	}
+	indexed, told := setOf(s.Indexed), setOf(s.Told)
+	for _, e := range t.Events {
+		if !indexed[e.ID] {
+			out.Events = append(out.Events, e)
+		}
+	}
+	for _, n := range t.Notices {
+		if told[n.ID] {
+			continue
+		}
+		if later, ok := s.Later[n.ID]; ok {
+			n.Due, n.Tries = later.Due, later.Tries
+		}
+		out.Notices = append(out.Notices, n)
+	}
+	return out
+}
+
+func setOf(ids []string) map[string]bool {
+	set := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
+}
+
+// An EventQuery chooses Events from the audit index. Empty fields choose all.
+type EventQuery struct {
+	RequestID   string
+	AccessKeyID string
+	Actor       string
+	Role        policy.RoleName
+	Since       time.Time
+	Until       time.Time // exclusive
+	After       string    // the ID of the last Event of the page before
+	Limit       int       // at most this many; 0: 100
+}

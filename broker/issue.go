@@ -1,0 +1,367 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// Bounds on an ask, so that a Request stays one small item.
+const (
+	maxWords = 1000 // characters
+	maxKey   = 512  // bytes
+)
+
+// RuleRate refuses a User who asks too often.
+const RuleRate policy.Rule = "rate.user"
+
+// RuleWindowEnding refuses another Session in a window with less left than the
+// shortest Session AWS issues.
+const RuleWindowEnding policy.Rule = "window.ending"
+
+// leaseMargin is what must be left of the lease once AWS has answered, to
+// record the outcome in.
+const leaseMargin = 15 * time.Second
+
+// signInPatience is how long the keys wait for the console link.
+const signInPatience = 8 * time.Second
+
+// Issued is what the requester gets: the only value of broker's that holds
+// credentials.
+type Issued struct {
+	Request     Request
+	Session     Session
+	Role        *policy.Role
+	User        User
+	Credentials Credentials
+	Console     Secret // zero if the Role has none, or ConsoleErr
+	ConsoleErr  error  // why there is no link where there should be one
+	Began       time.Time
+	Again       bool // a further Session of a window that was open already
+}
+
+// Capped says whether the Session ends before its window does.
+func (i Issued) Capped() bool {
+	return i.Session.ExpiresAt.Add(time.Minute).Before(i.Request.WindowEnd)
+}
+
+// Issue answers an ask with credentials, or says why not: *Refusal, *Fault,
+// *AlreadyIssued or *Busy. It alone leads to AssumeRole, and its order is
+// fixed: identify the caller and record the ask, together; decide; assume the
+// role; then the console link and the record of the outcome, together. Only
+// after that record are credentials returned.
+func (b *Broker) Issue(ctx context.Context, ask Ask) (Issued, error) {
+	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID(), key: digest(ask.RequestID())}
+	if err := ask.check(); err != nil {
+		return Issued{}, err
+	}
+	if err := a.start(ctx, ask.Caller, func(ctx context.Context) error { return a.recordAsk(ctx, ask) }); err != nil {
+		return Issued{}, err
+	}
+	return a.carryOut(ctx)
+}
+
+// An AskAgain wants another Session in the window of an open Request.
+type AskAgain struct {
+	Caller    SlackID
+	RequestID string
+	Key       string // the surface's own id of this one ask
+	Deadline  time.Time
+}
+
+// IssueAgain issues a further Session in the window of an open Request, by the
+// same steps and the same rules as the first. Its errors are Issue's; a
+// Request that is not the caller's is ErrNotFound.
+func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
+	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), again: true}
+	if ask.Key == "" || len(ask.Key) > maxKey {
+		return Issued{}, fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
+	}
+	if err := a.start(ctx, ask.Caller, func(ctx context.Context) error { return a.recordAgain(ctx, ask.Caller) }); err != nil {
+		return Issued{}, err
+	}
+	return a.carryOut(ctx)
+}
+
+// check refuses an ask that could not be recorded as it is.
+func (a Ask) check() error {
+	switch {
+	case a.Caller.IsZero():
+		return fmt.Errorf("no caller: %w", ErrInvalid)
+	case a.Key == "" || len(a.Key) > maxKey:
+		return fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
+	case a.Role == "" || len(a.Role) > 64:
+		return fmt.Errorf("no usable role name: %w", ErrInvalid)
+	case a.Duration < 0:
+		return fmt.Errorf("a negative duration: %w", ErrInvalid)
+	case len([]rune(a.Words)) > maxWords:
+		return fmt.Errorf("more than %d characters of reason: %w", maxWords, ErrInvalid)
+	}
+	return nil
+}
+
+// An attempt is one worker's way through Issue.
+type attempt struct {
+	broker   *Broker
+	deadline time.Time
+	id       string // the Request's
+	key      string // the Session's
+	again    bool
+	began    time.Time
+	facts    Facts
+	refused  *policy.Decision // by identity
+	request  Request          // as last stored
+	session  string           // the ID of the Session this attempt holds
+	lease    time.Time
+	metrics  Metrics
+}
+
+// start identifies the caller and records the ask, side by side. Without the
+// record nothing goes on; with it, a failure to identify is recorded too.
+func (a *attempt) start(ctx context.Context, caller SlackID, record func(context.Context) error) error {
+	b := a.broker
+	var identifyErr error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.facts, a.refused, identifyErr = b.identify(ctx, caller, a.began)
+		a.metrics.Identify = b.now().Sub(a.began)
+	}()
+	recordErr := record(ctx)
+	a.metrics.Ask = b.now().Sub(a.began)
+	<-done
+	if recordErr != nil {
+		return recordErr
+	}
+	if !a.began.Before(a.deadline) {
+		return a.fail(ctx, &Fault{Code: FaultExpiredRequest, Err: errors.New("the deadline has passed")})
+	}
+	if identifyErr != nil {
+		return a.fail(ctx, &Fault{Code: faultCode(identifyErr), Err: identifyErr})
+	}
+	return nil
+}
+
+// recordAsk writes the Request, or finds what came of it before.
+func (a *attempt) recordAsk(ctx context.Context, ask Ask) error {
+	b := a.broker
+	session := a.newSession()
+	r := Request{
+		ID: a.id, Hash: ask.contentHash(), Surface: ask.Surface, Slack: ask.Caller,
+		Role: ask.Role, Duration: ask.Duration, Words: ask.Words,
+		State: StatePending, AskedAt: a.began, Sessions: []Session{session},
+	}
+	asked := a.event(EventAsked, r, &session)
+	r.Trail.add(asked, session.Lease)
+	stored, err := b.Ledger.PutRequest(ctx, r)
+	switch {
+	case err == nil:
+		a.hold(stored, session)
+		b.Journal.Audit(asked, Metrics{Requests: 1})
+		return nil
+	case !isConflict(err) || stored.Version == 0:
+		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+	case stored.Hash != r.Hash:
+		return fmt.Errorf("request %s: the same key with another content: %w", a.id, ErrInvalid)
+	}
+	return a.takeOver(ctx, stored)
+}
+
+// recordAgain adds a Session to an open Request, or finds what came of it
+// before.
+func (a *attempt) recordAgain(ctx context.Context, caller SlackID) error {
+	b := a.broker
+	r, err := b.Ledger.Request(ctx, a.id)
+	if err == nil && r.Slack != caller {
+		err = ErrNotFound
+	}
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("request %s: %w", a.id, ErrNotFound)
+	}
+	if err != nil {
+		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+	}
+	if r.session(a.key) != nil {
+		return a.takeOver(ctx, r)
+	}
+	return a.addSession(ctx, r, EventAsked)
+}
+
+// takeOver carries on with an ask that was recorded before, if it is
+// unfinished and its worker's lease has ended.
+func (a *attempt) takeOver(ctx context.Context, r Request) error {
+	old := r.session(a.key)
+	switch {
+	case old == nil || old.State != SessionMinting:
+		return &AlreadyIssued{RequestID: a.id}
+	case a.began.Before(old.Lease):
+		return &Busy{RequestID: a.id}
+	}
+	old.State = SessionLost
+	return a.addSession(ctx, r, EventTakenOver)
+}
+
+// addSession begins another Session under r.
+func (a *attempt) addSession(ctx context.Context, r Request, name EventName) error {
+	b := a.broker
+	session := a.newSession()
+	r.Sessions = append(r.Sessions, session)
+	e := a.event(name, r, &session)
+	r.Trail.add(e, session.Lease)
+	stored, err := b.Ledger.PutRequest(ctx, r)
+	switch {
+	case err == nil:
+		a.hold(stored, session)
+		b.Journal.Audit(e, Metrics{Requests: 1})
+		return nil
+	case isConflict(err):
+		return &Busy{RequestID: a.id}
+	default:
+		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+	}
+}
+
+func (a *attempt) newSession() Session {
+	return Session{
+		ID: a.broker.newID(a.began), Key: a.key, State: SessionMinting, BeganAt: a.began, Lease: a.began.Add(LeaseFor),
+	}
+}
+
+func (a *attempt) hold(r Request, s Session) {
+	a.request, a.session, a.lease = r, s.ID, s.Lease
+}
+
+// carryOut decides, mints and records. The attempt holds the lease.
+func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
+	b := a.broker
+	ctx, cancel := context.WithTimeout(ctx, a.lease.Sub(b.now()))
+	defer cancel()
+
+	decision, asked := a.decide()
+	if decision.Effect != policy.Allow {
+		return Issued{}, a.refuse(ctx, decision, asked)
+	}
+	role := decision.Role
+
+	began := b.now()
+	aws, stop := context.WithTimeout(ctx, a.lease.Add(-leaseMargin).Sub(began))
+	creds, err := b.Minter.AssumeRole(aws, a.assumption(decision))
+	stop()
+	a.metrics.AssumeRole = b.now().Sub(began)
+	if err != nil {
+		return Issued{}, a.fail(ctx, asFault(err))
+	}
+
+	issued := Issued{
+		Role: role, User: a.facts.User, Credentials: creds, Began: a.began, Again: a.again,
+	}
+	linked := make(chan struct{})
+	go func() {
+		defer close(linked)
+		if !role.Console {
+			return
+		}
+		began := b.now()
+		ctx, stop := context.WithTimeout(ctx, signInPatience)
+		defer stop()
+		issued.Console, issued.ConsoleErr = b.Minter.SignIn(ctx, creds, role)
+		a.metrics.SignIn = b.now().Sub(began)
+	}()
+	began = b.now()
+	err = a.recordIssued(ctx, decision, asked, creds)
+	outcome := b.now().Sub(began)
+	<-linked
+	a.metrics.Outcome = outcome
+	if err != nil {
+		return Issued{}, err
+	}
+	if issued.ConsoleErr != nil {
+		b.Journal.Metrics(b.now(), a.id, Metrics{Failures: 1, Failed: string(FaultSignIn)})
+	}
+	issued.Request, issued.Session = a.request, *a.held(&a.request)
+	a.metrics.Mints = 1
+	b.Journal.Metrics(b.now(), a.id, a.metrics)
+	b.wake()
+	return issued, nil
+}
+
+// decide puts the facts before the policy.
+func (a *attempt) decide() (policy.Decision, policy.Asked) {
+	b, r := a.broker, &a.request
+	asked := policy.Asked{Role: r.Role, Duration: r.Duration, Ticket: r.Ticket, Reason: r.Reason}
+	if role := roleOf(a.facts.Policy, r.Role); role != nil && !a.again {
+		asked.Ticket, asked.Reason = role.SplitTicket(r.Words)
+	}
+	if a.refused != nil {
+		return *a.refused, asked
+	}
+	subject := a.facts.User.Subject()
+	decision := policy.Decide(policy.Input{Policy: a.facts.Policy, Subject: subject, Asked: asked, Now: a.began})
+	if decision.Effect != policy.Allow {
+		return decision, asked
+	}
+	if a.again {
+		left := r.WindowEnd.Sub(a.began)
+		if r.State != StateOpen || r.UserID != a.facts.User.ID || left < policy.MinDuration {
+			decision.Effect, decision.Rule = policy.Deny, RuleWindowEnding
+			return decision, asked
+		}
+		decision.Duration = min(decision.Duration, left)
+	}
+	if !b.limits.allow(subject.Name, a.began) {
+		decision.Effect, decision.Rule = policy.Deny, RuleRate
+	}
+	return decision, asked
+}
+
+// assumption is the AssumeRole call that a Decision allows.
+func (a *attempt) assumption(d policy.Decision) Assumption {
+	user := a.facts.User.Name
+	as := Assumption{
+		Role:        d.Role,
+		SessionName: Session{ID: a.session}.Name(user),
+		Duration:    d.Duration.Truncate(time.Second),
+	}
+	if !d.Role.NoSourceIdentity {
+		as.SourceIdentity = string(user)
+	}
+	if !d.Role.NoTags {
+		as.Tags = map[string]string{
+			"starback:user": string(user), "starback:request": a.id, "starback:role": string(d.Role.Name),
+		}
+	}
+	return as
+}
+
+// held returns the Session this attempt holds in r.
+func (a *attempt) held(r *Request) *Session {
+	for i := range r.Sessions {
+		if r.Sessions[i].ID == a.session {
+			return &r.Sessions[i]
+		}
+	}
+	return nil
+}
+
+func roleOf(p *policy.Document, name policy.RoleName) *policy.Role {
+	if p == nil {
+		return nil
+	}
+	return p.Roles[name]
+}
+
+// asFault makes sure that an error of the Minter's is a *Fault.
+func asFault(err error) *Fault {
+	var f *Fault
+	switch {
+	case errors.As(err, &f):
+		return &Fault{Code: f.Code, Err: f.Err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Fault{Code: FaultTimeout, Err: err}
+	default:
+		return &Fault{Code: FaultAWS, Err: err}
+	}
+}

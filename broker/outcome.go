@@ -1,0 +1,236 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// How often and how patiently an outcome is written again when the store fails.
+const (
+	recordTries = 5
+	recordPause = 100 * time.Millisecond
+)
+
+// errLost says that another worker has taken the attempt over.
+var errLost = errors.New("another worker has taken this attempt over")
+
+// recordIssued writes that credentials exist. Unless it returns nil they must
+// not be released.
+func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked policy.Asked, c Credentials) error {
+	_, err := a.record(ctx, EventIssued, func(r *Request, s *Session, e *Event) {
+		if !a.again {
+			r.OpenedAt, r.WindowEnd = a.began, a.began.Add(d.Duration)
+			r.Duration = d.Duration
+		}
+		r.State = StateOpen
+		a.describe(r, d, asked)
+		s.State, s.Outcome = SessionIssued, OutcomeOK
+		s.AccessKeyID, s.AssumedRoleID, s.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
+		e.Path, e.Outcome = d.PathString(), OutcomeOK
+		e.AccessKeyID, e.AssumedRoleID, e.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
+		if !d.Role.NoSourceIdentity {
+			e.SourceID = string(a.facts.User.Name)
+		}
+	})
+	if err != nil {
+		code := FaultRecord
+		if errors.Is(err, errLost) {
+			code = FaultLost
+		}
+		a.broker.Journal.Metrics(a.broker.now(), a.id, Metrics{Failures: 1, Failed: string(code)})
+		return &Fault{RequestID: a.id, Code: code, Err: err}
+	}
+	return nil
+}
+
+// refuse records a denial and returns it.
+func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.Asked) error {
+	_, err := a.record(ctx, EventDenied, func(r *Request, s *Session, e *Event) {
+		if !a.again {
+			r.State = StateDenied
+		}
+		a.describe(r, d, asked)
+		s.State, s.Outcome = SessionRefused, string(d.Rule)
+		e.Path = d.PathString()
+	})
+	if err != nil {
+		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+	}
+	a.broker.wake()
+	refusal := &Refusal{RequestID: a.id, Decision: d, Asked: asked}
+	if a.refused == nil {
+		for _, role := range policy.Askable(a.facts.Policy, a.facts.User.Subject(), a.began) {
+			refusal.MayAsk = append(refusal.MayAsk, role.Name)
+		}
+	}
+	return refusal
+}
+
+// fail records that nothing was released, and returns why. If even that cannot
+// be recorded, the recorded ask stands without an outcome.
+func (a *attempt) fail(ctx context.Context, f *Fault) error {
+	f.RequestID = a.id
+	_, err := a.record(ctx, EventFailed, func(r *Request, s *Session, e *Event) {
+		if !a.again {
+			r.State = StateClosed
+		}
+		if a.facts.User.Name != "" {
+			r.User, r.UserID = a.facts.User.Name, a.facts.User.ID
+		}
+		s.State, s.Outcome = SessionFailed, string(f.Code)
+		e.Outcome = string(f.Code)
+	})
+	if err != nil {
+		f.Err = errors.Join(f.Err, err)
+	}
+	a.broker.wake()
+	return f
+}
+
+// describe writes down what was decided.
+func (a *attempt) describe(r *Request, d policy.Decision, asked policy.Asked) {
+	r.Ticket, r.Reason = asked.Ticket, asked.Reason
+	r.Rule, r.PolicyVersion = d.Rule, a.facts.PolicyVersion
+	if a.facts.User.Name != "" {
+		r.User, r.UserID = a.facts.User.Name, a.facts.User.ID
+	}
+	if d.Role != nil {
+		r.AccountID, r.RoleARN = d.Role.AccountID, d.Role.ARN
+	}
+}
+
+// record makes a change to the Request, with its Event, as long as the attempt
+// still holds its Session. A store that fails is tried again; a write whose
+// answer was lost is recognised.
+func (a *attempt) record(ctx context.Context, name EventName, change func(*Request, *Session, *Event)) (Event, error) {
+	b := a.broker
+	// The outcome is worth recording even if the caller has gone away.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), a.lease.Sub(b.now()))
+	defer stop()
+
+	now := b.now()
+	id := b.newID(now)
+	current := a.request
+	for try := 1; ; try++ {
+		next := current.clone()
+		session := a.held(&next)
+		if session == nil || session.State != SessionMinting || !b.now().Before(a.lease) {
+			return Event{}, errLost
+		}
+		e := a.event(name, next, session)
+		e.ID, e.Time = id, now
+		change(&next, session, &e)
+		a.describeEvent(&e, next)
+		next.Trail.add(e, now)
+		stored, err := b.Ledger.PutRequest(ctx, next)
+		switch {
+		case err == nil:
+			a.request = stored
+			b.Journal.Audit(e, metricsOf(e))
+			return e, nil
+		case isConflict(err) && stored.Version > 0:
+			if s := a.held(&stored); s != nil && s.State == session.State && s.AccessKeyID == session.AccessKeyID && s.Outcome == session.Outcome {
+				a.request = stored // our own write; only its answer was lost
+				b.Journal.Audit(e, metricsOf(e))
+				return e, nil
+			}
+			current = stored
+		case try == recordTries || ctx.Err() != nil:
+			return Event{}, err
+		default:
+			b.pause(ctx, recordPause<<(try-1))
+		}
+		if try == recordTries {
+			return Event{}, err
+		}
+	}
+}
+
+// pause waits, or until ctx is done.
+func (b *Broker) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// event begins an Event about the attempt.
+func (a *attempt) event(name EventName, r Request, s *Session) Event {
+	e := Event{
+		ID: a.broker.newID(a.began), Event: name, Time: a.began,
+		Slack: r.Slack.String(), RequestID: r.ID, SessionID: s.ID,
+	}
+	a.describeEvent(&e, r)
+	return e
+}
+
+// describeEvent copies what is known of the Request.
+func (a *attempt) describeEvent(e *Event, r Request) {
+	e.Actor = string(r.User)
+	if e.Actor == "" {
+		e.Actor = ActorUnknown
+	}
+	e.Role, e.AccountID, e.RoleARN = r.Role, r.AccountID, r.RoleARN
+	e.Duration = int64(r.Duration / time.Second)
+	e.Ticket, e.Reason, e.Rule, e.PolicyVersion = r.Ticket, r.Reason, r.Rule, r.PolicyVersion
+	if e.Reason == "" && e.Ticket == "" {
+		e.Reason = r.Words
+	}
+	switch {
+	case e.Event == EventDenied:
+		e.Decision = policy.Deny.String()
+	case e.Event == EventIssued:
+		e.Decision = policy.Allow.String()
+	}
+}
+
+// metricsOf counts what an Event stands for.
+func metricsOf(e Event) Metrics {
+	switch e.Event {
+	case EventDenied:
+		return Metrics{Denials: 1}
+	case EventFailed:
+		return Metrics{Failures: 1, Failed: e.Outcome}
+	default:
+		return Metrics{}
+	}
+}
+
+// Undelivered records that credentials were issued but could not be shown, and
+// leaves a Notice that tells the requester to ask again.
+func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
+	now := b.now()
+	r := issued.Request
+	e := Event{
+		ID: b.newID(now), Event: EventUndelivered, Time: now, Actor: actor(issued.User), Slack: r.Slack.String(),
+		RequestID: r.ID, SessionID: issued.Session.ID, Role: r.Role, AccountID: r.AccountID,
+		AccessKeyID: issued.Session.AccessKeyID, Outcome: "undelivered",
+		Detail: "The credentials were issued, but Slack did not take the message. Nobody has seen them.",
+	}
+	for range recordTries {
+		next := r.clone()
+		next.Trail.add(e, now)
+		next.Trail.Notices = append(next.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeUndelivered, Due: now, Event: &e})
+		stored, err := b.Ledger.PutRequest(ctx, next)
+		if err == nil {
+			b.Journal.Audit(e, Metrics{Failures: 1, Failed: "undelivered"})
+			b.wake()
+			return nil
+		}
+		if !isConflict(err) {
+			return err
+		}
+		r = stored
+	}
+	return ErrConflict
+}
+
+// Delivered counts a delivery and how long the requester waited for it.
+func (b *Broker) Delivered(issued Issued, took time.Duration) {
+	b.Journal.Metrics(b.now(), issued.Request.ID, Metrics{Deliver: took, Total: b.now().Sub(issued.Began)})
+}

@@ -1,0 +1,156 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// The seams. Each is declared here, where it is used. Every Put is one
+// conditional write of one item: a Version of 0 creates, another replaces
+// exactly that version. Where the item there differs, Put returns it as it is
+// stored, with ErrConflict. A Put that succeeds returns the item with its new
+// Version. Reads are strongly consistent unless they say otherwise. What is
+// not there is ErrNotFound; what cannot be reached is ErrUnavailable.
+
+// A Ledger is what issuing reads and writes.
+type Ledger interface {
+	// Identify reads the Identity, its User and the Policy together. What does
+	// not exist is left zero; only failing to look is an error.
+	Identify(ctx context.Context, id SlackID) (Facts, error)
+	PutRequest(ctx context.Context, r Request) (Request, error)
+	Request(ctx context.Context, id string) (Request, error)
+}
+
+// A Registry keeps Users and Identities.
+type Registry interface {
+	User(ctx context.Context, name policy.UserName) (User, error)
+	PutUser(ctx context.Context, u User) (User, error)
+	// Users calls yield for each User by name, tombstones included, until it
+	// returns false. It need not be a snapshot.
+	Users(ctx context.Context, yield func(User) bool) error
+}
+
+// An IdentityBook keeps what is known of Slack identities.
+type IdentityBook interface {
+	Identity(ctx context.Context, id SlackID) (Identity, error)
+	PutIdentity(ctx context.Context, i Identity) (Identity, error)
+	// UsersByEmail returns the Users, tombstones aside, that have the address,
+	// given in lower case.
+	UsersByEmail(ctx context.Context, email string) ([]User, error)
+}
+
+// A Head is the newest version of the Policy and how it came about.
+type Head struct {
+	Version   int64     `json:"version"` // 1 is the first; 0: there is none
+	Digest    string    `json:"digest"`  // policy.Document.Digest
+	Author    string    `json:"author"`
+	Message   string    `json:"message,omitempty"`
+	AppliedAt time.Time `json:"applied_at"`
+	Trail     Trail     `json:"trail,omitzero"`
+}
+
+// A PolicyBook keeps the versions of the Policy.
+type PolicyBook interface {
+	// Head returns the newest version. Before the first, it is zero and nil.
+	Head(ctx context.Context) (Head, *policy.Document, error)
+	// PutPolicy stores doc and makes it the head, if the head's version is
+	// h.Version-1; otherwise it returns ErrConflict.
+	PutPolicy(ctx context.Context, h Head, doc *policy.Document) error
+	// Policy returns a version, old or new.
+	Policy(ctx context.Context, version int64) (Head, *policy.Document, error)
+}
+
+// An Archive is the audit index: append-only, ordered by time.
+type Archive interface {
+	// Append adds Events. One that is there already, by ID, is left as it is.
+	Append(ctx context.Context, events []Event) error
+	// Events returns Events in order of ID, which is the order of time. It may
+	// lag behind the newest writes.
+	Events(ctx context.Context, q EventQuery) ([]Event, error)
+}
+
+// An Outbox finds the Trails that need attention and settles them.
+type Outbox interface {
+	// Pending returns up to limit aggregates whose Trail is due by now, the
+	// longest due first. It may lag behind the newest writes.
+	Pending(ctx context.Context, now time.Time, limit int) ([]Pending, error)
+	// Settle applies s to the Trail of ref, however often it has changed
+	// meanwhile.
+	Settle(ctx context.Context, ref Ref, s Settlement) error
+}
+
+// A Job is work that a surface has accepted. Body is sealed by the surface:
+// nobody else reads it.
+type Job struct {
+	ID       string // the same work twice has the same ID
+	Body     []byte
+	Deadline time.Time
+	Tries    int // times it was claimed before
+}
+
+// A Queue takes Jobs in. A Job whose ID is queued already is taken for it.
+// A full queue refuses with ErrUnavailable.
+type Queue interface {
+	Enqueue(ctx context.Context, j Job) error
+}
+
+// A Minter makes credentials. Its errors are *Fault, without a RequestID.
+type Minter interface {
+	// AssumeRole calls STS once (the SDK's own retries aside).
+	AssumeRole(ctx context.Context, a Assumption) (Credentials, error)
+	// SignIn makes a console link: a capability that AWS honours for 15 minutes.
+	SignIn(ctx context.Context, c Credentials, role *policy.Role) (Secret, error)
+}
+
+// An Assumption is one AssumeRole call.
+type Assumption struct {
+	Role           *policy.Role
+	SessionName    string
+	SourceIdentity string
+	Tags           map[string]string
+	Duration       time.Duration // the Minter cuts it to 1 h where AWS allows no more
+}
+
+// Credentials are one set of temporary credentials.
+type Credentials struct {
+	AccessKeyID   string
+	SecretKey     Secret
+	SessionToken  Secret
+	ExpiresAt     time.Time
+	AssumedRoleID string // AROA…:session name
+	Chained       bool   // issued to a role, so AWS caps them at 1 h
+}
+
+// A Directory says what Slack knows of a person, now.
+type Directory interface {
+	Profile(ctx context.Context, id SlackID) (Profile, error)
+}
+
+// A Teller sends Notices.
+type Teller interface {
+	// Tell sends what is due to be told of one aggregate and returns the
+	// thread it went to, if it has one. Err says what could not be sent; where
+	// the receiver asked for patience, it is a *Patience.
+	Tell(ctx context.Context, t Telling) (thread string, err error)
+}
+
+// A Telling is the Notices of one Kind of one aggregate, with the aggregate
+// they are about as it is now.
+type Telling struct {
+	Kind    NoticeKind
+	Notices []Notice
+	Thread  string
+	Request *Request // nil unless they are about a Request
+}
+
+// Patience asks for no further try before After has passed. It wraps
+// ErrUnavailable.
+type Patience struct{ After time.Duration }
+
+// Error describes the case for logs.
+func (p *Patience) Error() string { return "asked to wait " + p.After.String() }
+
+// Unwrap returns ErrUnavailable.
+func (p *Patience) Unwrap() error { return ErrUnavailable }

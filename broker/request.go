@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// A Surface is the way a Request came in. The idempotency keys of two surfaces
+// never meet.
+type Surface string
+
+// The surfaces.
+const (
+	SurfaceCommand Surface = "slack.command" // typed
+	SurfaceButton  Surface = "slack.button"  // pressed
+)
+
+// An Ask is what a caller wants, as the surface took it in.
+type Ask struct {
+	Caller  SlackID
+	Surface Surface
+	// Key is the surface's own id of this one ask: repeating it repeats
+	// nothing.
+	Key      string
+	Role     policy.RoleName
+	Duration time.Duration // 0: the Role's default
+	// Words are what follows role and duration: a ticket, if the Role has a
+	// rule for one and the first word matches it, then the reason.
+	Words string
+	// Deadline is when the ask is too late to be of use.
+	Deadline time.Time
+}
+
+// RequestID names the Request of an ask. It follows from the caller, the
+// surface and the key alone, so that a repeated ask finds the first.
+func (a Ask) RequestID() string {
+	return requestID(a.Caller.String(), string(a.Surface), a.Key)
+}
+
+// contentHash tells two asks under one key apart.
+func (a Ask) contentHash() string {
+	return digest(string(a.Role), a.Duration.String(), a.Words)
+}
+
+// crockford is Crockford's alphabet: no I, L, O or U to misread.
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// requestIDSize is the length of a Request's ID: 100 bits.
+const requestIDSize = 20
+
+func requestID(parts ...string) string {
+	raw, _ := hex.DecodeString(digest(parts...))
+	return crockford.EncodeToString(raw)[:requestIDSize]
+}
+
+// digest hashes parts so that no two lists of parts can be confused.
+func digest(parts ...string) string {
+	b, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // a list of strings always encodes
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// A State is how far a Request has come.
+type State string
+
+// The states. A Request is pending until something was decided; open while
+// Sessions may be issued under it; closed and denied for good.
+const (
+	StatePending State = "pending"
+	StateOpen    State = "open"
+	StateDenied  State = "denied"
+	StateClosed  State = "closed"
+)
+
+// A Request is one ask for a Role for a length of time, with the Sessions
+// issued under it. It is stored as one item; every change is one write.
+type Request struct {
+	ID      string  `json:"id"`
+	Hash    string  `json:"hash"` // of the ask's content
+	Surface Surface `json:"surface"`
+	Slack   SlackID `json:"slack"`
+
+	User     policy.UserName `json:"user,omitempty"` // known once identified
+	UserID   string          `json:"user_id,omitempty"`
+	Role     policy.RoleName `json:"role"`
+	Duration time.Duration   `json:"duration,omitempty"` // asked for, then the window's
+	Words    string          `json:"words,omitempty"`
+	Ticket   string          `json:"ticket,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
+
+	State     State     `json:"state"`
+	AskedAt   time.Time `json:"asked_at"`
+	OpenedAt  time.Time `json:"opened_at,omitzero"`  // when the window opened
+	WindowEnd time.Time `json:"window_end,omitzero"` // when it ends
+
+	AccountID     string      `json:"account_id,omitempty"`
+	RoleARN       string      `json:"role_arn,omitempty"`
+	Rule          policy.Rule `json:"rule,omitempty"` // what decided
+	PolicyVersion int64       `json:"policy_version,omitempty"`
+
+	Sessions []Session `json:"sessions,omitempty"` // in order of their beginning
+
+	Version int64 `json:"-"` // 0: not stored yet
+	Trail   Trail `json:"trail,omitzero"`
+}
+
+// A SessionState is how far an attempt at a Session has come.
+type SessionState string
+
+// The states of a Session.
+const (
+	SessionMinting SessionState = "minting" // a worker holds the lease
+	SessionIssued  SessionState = "issued"  // recorded; its credentials may be released
+	SessionFailed  SessionState = "failed"  // nothing was released
+	SessionLost    SessionState = "lost"    // its worker's lease ended first; never released
+	SessionRefused SessionState = "refused" // decided against
+	LeaseFor                    = 60 * time.Second
+)
+
+// A Session is one attempt to issue one set of STS credentials and what came
+// of it. It holds no secret.
+type Session struct {
+	ID      string       `json:"id"`  // a ULID, part of the role session name
+	Key     string       `json:"key"` // hash of the ask that wanted it
+	State   SessionState `json:"state"`
+	BeganAt time.Time    `json:"began_at"`
+	Lease   time.Time    `json:"lease"` // when another worker may take over
+
+	AccessKeyID   string    `json:"access_key_id,omitempty"`
+	AssumedRoleID string    `json:"assumed_role_id,omitempty"`
+	ExpiresAt     time.Time `json:"expires_at,omitzero"`
+	Outcome       string    `json:"outcome,omitempty"` // "ok", a FaultCode or a policy.Rule
+}
+
+// Name is the RoleSessionName under which AWS knows the Session: at most 59
+// characters, of AWS's 64.
+func (s Session) Name(user policy.UserName) string { return string(user) + "@" + s.ID }
+
+// session returns the newest Session wanted by key, or nil.
+func (r *Request) session(key string) *Session {
+	for i := len(r.Sessions) - 1; i >= 0; i-- {
+		if r.Sessions[i].Key == key {
+			return &r.Sessions[i]
+		}
+	}
+	return nil
+}
+
+// clone returns a copy whose lists can be changed without changing r's.
+func (r Request) clone() Request {
+	r.Sessions = slices.Clone(r.Sessions)
+	r.Trail.Events = slices.Clone(r.Trail.Events)
+	r.Trail.Notices = slices.Clone(r.Trail.Notices)
+	return r
+}

@@ -1,0 +1,146 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// A User is a person, or an application with an Owner who is a person. Its
+// name is its key in the store and is never used again: removing a User leaves
+// a tombstone. ID tells two Users apart for ever.
+type User struct {
+	Name    policy.UserName    `json:"name"`
+	ID      string             `json:"id"`
+	IsApp   bool               `json:"is_app,omitempty"`
+	Owner   policy.UserName    `json:"owner,omitempty"`
+	Enabled bool               `json:"enabled"`
+	Removed bool               `json:"removed,omitempty"` // a tombstone
+	Expires time.Time          `json:"expires"`
+	Groups  []policy.GroupName `json:"groups,omitempty"`
+	Grants  []policy.Grant     `json:"grants,omitempty"`
+	Email   string             `json:"email,omitempty"` // lower case
+
+	// Slack is the one Identity bound to the User; an Identity that names the
+	// User but is not named here is not bound.
+	Slack SlackID `json:"slack,omitzero"`
+	// Shell is how the User likes credentials written. Empty: not chosen yet.
+	Shell Shell `json:"shell,omitempty"`
+
+	CreatedAt time.Time `json:"created_at"`
+	Version   int64     `json:"-"` // 0: not stored yet
+	Trail     Trail     `json:"trail,omitzero"`
+}
+
+// Subject returns what a Decision needs to know of the User. A tombstone is
+// nobody.
+func (u User) Subject() policy.Subject {
+	if u.Removed {
+		return policy.Subject{}
+	}
+	return policy.Subject{
+		Name: u.Name, Owner: u.Owner, IsApp: u.IsApp, Enabled: u.Enabled,
+		Expires: u.Expires, Groups: u.Groups, Grants: u.Grants,
+	}
+}
+
+// A SlackID is a Slack person for good: the enterprise id on Enterprise Grid,
+// the team id elsewhere, and the user id. A user id alone is not unique.
+type SlackID struct {
+	Team string `json:"team"`
+	User string `json:"user"`
+}
+
+// ParseSlackID reads "T012AB/U0456" or "E012AB/W0456".
+func ParseSlackID(s string) (SlackID, error) {
+	team, user, ok := strings.Cut(s, "/")
+	if !ok || !slackWord(team, "TE") || !slackWord(user, "UW") {
+		return SlackID{}, fmt.Errorf("%q is not TEAM/USER as in T012AB/U0456: %w", s, ErrInvalid)
+	}
+	return SlackID{Team: team, User: user}, nil
+}
+
+// slackWord says whether s is a Slack id that starts with one of kinds.
+func slackWord(s, kinds string) bool {
+	if len(s) < 2 || len(s) > 32 || !strings.ContainsRune(kinds, rune(s[0])) {
+		return false
+	}
+	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}
+
+// String returns "T012AB/U0456", or "" for the zero SlackID.
+func (id SlackID) String() string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.Team + "/" + id.User
+}
+
+// IsZero says whether id names nobody.
+func (id SlackID) IsZero() bool { return id.Team == "" && id.User == "" }
+
+// bound says whether identity i and User u name each other. Only then is i
+// bound to u; a half-made or superseded binding binds nobody.
+func bound(i Identity, u User) bool {
+	return i.Version > 0 && !i.Slack.IsZero() && i.Slack == u.Slack && i.User == u.Name && i.UserID == u.ID && u.ID != ""
+}
+
+// A Shell is a way of writing credentials down.
+type Shell string
+
+// The shells, in the order in which they are offered.
+const (
+	Bash       Shell = "bash" // bash and zsh
+	Fish       Shell = "fish"
+	PowerShell Shell = "powershell"
+	File       Shell = "file" // ~/.aws/credentials
+)
+
+// Shells lists every Shell. The first is used until a User chooses.
+var Shells = []Shell{Bash, Fish, PowerShell, File}
+
+// A Standing is what Slack says of a person's account.
+type Standing string
+
+// The zero Standing is not known, and is refused like every one but Active.
+const (
+	Active  Standing = "active"
+	Guest   Standing = "guest"
+	Bot     Standing = "bot"
+	Deleted Standing = "deleted"
+	Foreign Standing = "foreign" // of another workspace, through Slack Connect
+)
+
+// StandingAge is how old a Standing may be when it is relied upon.
+const StandingAge = 5 * time.Minute
+
+// An Identity binds a SlackID to exactly one User, and holds the person's
+// Standing in Slack as last seen.
+type Identity struct {
+	Slack    SlackID         `json:"slack"`
+	User     policy.UserName `json:"user"`
+	UserID   string          `json:"user_id"`
+	Standing Standing        `json:"standing,omitempty"`
+	SeenAt   time.Time       `json:"seen_at,omitzero"`
+	BoundAt  time.Time       `json:"bound_at"`
+	BoundBy  string          `json:"bound_by"` // who bound it, or "email"
+	Version  int64           `json:"-"`        // 0: not stored yet
+}
+
+// A Profile is what Slack's directory says of a person now.
+type Profile struct {
+	Standing       Standing
+	Email          string // lower case
+	EmailConfirmed bool
+}
+
+// Facts are what the store knows of a caller, read together. A zero Identity,
+// User or nil Policy says that there is none.
+type Facts struct {
+	Identity      Identity
+	User          User
+	Policy        *policy.Document
+	PolicyVersion int64
+}
