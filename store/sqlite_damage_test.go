@@ -1,0 +1,148 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/store"
+)
+
+var bobID = broker.SlackID{Team: "T012AB", User: "U0789"}
+
+// fill stores one item of each kind.
+func fill(t testing.TB, s *store.SQLite) {
+	t.Helper()
+	ctx := t.Context()
+	trail := broker.Trail{Events: []broker.Event{{ID: "01A", Event: broker.EventAsked}}}
+	_, err := s.PutUser(ctx, broker.User{Name: "bob", ID: "01B", Email: "bob@example.com", Trail: trail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID, User: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutRequest(ctx, broker.Request{ID: "REQ1", Role: "prod-readonly", Trail: trail}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(ctx, trail.Events); err != nil {
+		t.Fatal(err)
+	}
+	doc := document()
+	if err := s.PutPolicy(ctx, broker.Head{Version: 1, Digest: doc.Digest(), Author: "ops", Trail: trail}, doc); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// document is a small Policy.
+func document() *policy.Document {
+	return &policy.Document{
+		Groups:   map[policy.GroupName]policy.Group{"sre": {Name: "sre"}},
+		Admins:   []policy.GroupName{"sre"},
+		Settings: policy.Settings{UserLifetime: 365 * 24 * time.Hour},
+	}
+}
+
+// An item that cannot be read is an error that names it and tells nothing of
+// what is in it, whatever reads it.
+func TestSQLiteDamagedItem(t *testing.T) {
+	pending := func(ctx context.Context, s *store.SQLite) (any, error) { return s.Pending(ctx, time.Now(), 10) }
+	identify := func(ctx context.Context, s *store.SQLite) (any, error) {
+		facts, err := s.Identify(ctx, bobID)
+		return facts.User.Name != "" || facts.Policy != nil, err
+	}
+	head := func(ctx context.Context, s *store.SQLite) (any, error) {
+		_, doc, err := s.Head(ctx)
+		return doc != nil, err
+	}
+	type reads map[string]func(context.Context, *store.SQLite) (any, error)
+	for _, c := range []struct {
+		table, says string
+		reads       reads
+	}{
+		{"requests", `request "REQ1"`, reads{
+			"Request": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Request(ctx, "REQ1") },
+			"Pending": pending,
+			"Settle": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return nil, s.Settle(ctx, broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}, broker.Settlement{})
+			},
+			"PutRequest": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return s.PutRequest(ctx, broker.Request{ID: "REQ1"})
+			},
+		}},
+		{"users", `user "bob"`, reads{
+			"User":         func(ctx context.Context, s *store.SQLite) (any, error) { return s.User(ctx, "bob") },
+			"UsersByEmail": func(ctx context.Context, s *store.SQLite) (any, error) { return s.UsersByEmail(ctx, "bob@example.com") },
+			"Users": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return nil, s.Users(ctx, func(broker.User) bool { return true })
+			},
+			"Identify": identify,
+			"Pending":  pending,
+		}},
+		{"identities", `identity "T012AB/U0789"`, reads{
+			"Identity": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Identity(ctx, bobID) },
+			"Identify": identify,
+		}},
+		{"policies", `policy "1"`, reads{"Head": head, "Pending": pending}},
+		{"documents", `document "` + document().Digest() + `"`, reads{"Head": head, "Identify": identify}},
+		{"events", `event "01A"`, reads{
+			"Events": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Events(ctx, broker.EventQuery{}) },
+		}},
+	} {
+		for damage, body := range map[string]string{
+			"garbage":           `'hunter2'`,
+			"nothing":           `''`,
+			"cut short":         `substr(CAST(body AS TEXT), 1, length(body) / 2)`,
+			"more after it":     `body || '{"hunter2":1}'`,
+			"a newer field":     `json_set(iif(json_valid(body), body, '{}'), '$.hunter2', 1)`,
+			"another type":      `'{"name":["hunter2"],"id":7,"slack":"hunter2","version":"hunter2"}'`,
+			"an unreadable day": `'{"created_at":"hunter2","asked_at":"hunter2","bound_at":"hunter2","time":"hunter2"}'`,
+		} {
+			t.Run(c.table+"/"+damage, func(t *testing.T) {
+				path := newPath(t)
+				s := open(t, path)
+				fill(t, s)
+				if err := s.Close(); err != nil { // so that no document is remembered
+					t.Fatal(err)
+				}
+				kind := "TEXT"
+				if c.table == "documents" {
+					kind = "BLOB"
+				}
+				rawExec(t, path, `DROP TRIGGER events_same`,
+					`UPDATE `+c.table+` SET body = CAST(`+body+` AS `+kind+`)`)
+				s = open(t, path)
+				for name, read := range c.reads {
+					got, err := read(t.Context(), s)
+					if !errors.Is(err, broker.ErrUnavailable) || !strings.Contains(err.Error(), c.says) {
+						t.Errorf("%s: error: %v, want ErrUnavailable that names %s", name, err, c.says)
+					} else if strings.Contains(err.Error(), "hunter2") {
+						t.Errorf("%s: the error tells what is stored: %v", name, err)
+					}
+					if found, ok := got.(bool); ok && found {
+						t.Errorf("%s returned part of what it read", name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A version whose document is missing is damaged, not absent.
+func TestSQLiteMissingDocument(t *testing.T) {
+	path := newPath(t)
+	s := open(t, path)
+	fill(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rawExec(t, path, `DELETE FROM documents`)
+	_, _, err := open(t, path).Head(t.Context())
+	if !errors.Is(err, broker.ErrUnavailable) || errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("error: %v, want ErrUnavailable", err)
+	}
+}

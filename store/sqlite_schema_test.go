@@ -1,0 +1,280 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+)
+
+// openTest opens a new store for the length of the test.
+func openTest(t *testing.T) *SQLite {
+	t.Helper()
+	s, err := OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "store.db"), SQLiteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// writerAt makes the file at path and returns a pool that writes to it.
+func writerAt(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	if err := createFile(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openPool(path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// From the empty file and from each older schema, opening leads to today's.
+func TestMigrateFromEverySchema(t *testing.T) {
+	for taken := range len(migrations) + 1 {
+		path := filepath.Join(t.TempDir(), "store.db")
+		db := writerAt(t, path)
+		if err := prepare(t.Context(), db, path, migrations[:taken]); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenSQLite(t.Context(), path, SQLiteOptions{})
+		if err != nil {
+			t.Fatalf("from schema %d: %v", taken, err)
+		}
+		if got, err := schema(t.Context(), s.reader, migrations); err != nil || got != len(migrations) {
+			t.Errorf("from schema %d to %d (%v), want %d", taken, got, err, len(migrations))
+		}
+		if _, err := s.PutUser(t.Context(), broker.User{Name: "alice"}); err != nil {
+			t.Errorf("from schema %d: %v", taken, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A further step keeps what is stored, and an older Starback then stays away.
+func TestMigrateFurther(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "store.db")
+	s, err := OpenSQLite(ctx, path, SQLiteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.PutUser(ctx, broker.User{Name: "alice"}); err != nil {
+		t.Fatal(err)
+	}
+	further := append(slices.Clone(migrations), `ALTER TABLE users ADD COLUMN shoes TEXT`, `UPDATE users SET shoes = 'red'`)
+	newer := writerAt(t, path)
+	if err := prepare(ctx, newer, path, further); err != nil {
+		t.Fatal(err)
+	}
+	var shoes string
+	if err := newer.QueryRow(`SELECT shoes FROM users WHERE name = 'alice'`).Scan(&shoes); err != nil || shoes != "red" {
+		t.Errorf("shoes: %q (%v)", shoes, err)
+	}
+	if _, err := OpenSQLite(ctx, path, SQLiteOptions{}); !errors.Is(err, broker.ErrInvalid) {
+		t.Errorf("opening with an older Starback: %v, want ErrInvalid", err)
+	}
+}
+
+// A step that fails undoes those before it.
+func TestMigrateAllOrNothing(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "store.db")
+	db := writerAt(t, path)
+	broken := append(slices.Clone(migrations), `ALTER TABLE nowhere ADD COLUMN shoes TEXT`)
+	if err := prepare(ctx, db, path, broken); !errors.Is(err, broker.ErrUnavailable) {
+		t.Fatalf("error: %v, want ErrUnavailable", err)
+	}
+	if taken, err := schema(ctx, db, migrations); err != nil || taken != 0 {
+		t.Errorf("%d steps were taken (%v), want none", taken, err)
+	}
+	if err := prepare(ctx, db, path, migrations); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Every connection of a pool has the pragmas, not only the first.
+func TestPragmas(t *testing.T) {
+	s := openTest(t)
+	for _, c := range []struct {
+		pool   *sql.DB
+		size   int
+		pragma string
+		want   string
+	}{
+		{s.writer, 1, "journal_mode", "wal"},
+		{s.writer, 1, "synchronous", "2"}, // FULL
+		{s.writer, 1, "foreign_keys", "1"},
+		{s.writer, 1, "secure_delete", "1"},
+		{s.writer, 1, "busy_timeout", "5000"},
+		{s.writer, 1, "temp_store", "2"}, // MEMORY
+		{s.reader, readers, "busy_timeout", "5000"},
+		{s.reader, readers, "query_only", "1"},
+		{s.reader, readers, "temp_store", "2"},
+	} {
+		var held []*sql.Conn
+		for range c.size {
+			conn, err := c.pool.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, conn)
+			var got string
+			if err := conn.QueryRowContext(t.Context(), "PRAGMA "+c.pragma).Scan(&got); err != nil || got != c.want {
+				t.Errorf("%s is %q (%v), want %q", c.pragma, got, err, c.want)
+			}
+		}
+		for _, conn := range held {
+			conn.Close()
+		}
+	}
+}
+
+// A full disk refuses the write, keeps what was there, and is no lasting harm.
+func TestDiskFull(t *testing.T) {
+	ctx := t.Context()
+	s := openTest(t)
+	stored, err := s.PutRequest(ctx, broker.Request{ID: "REQ1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.writer.Exec(`PRAGMA max_page_count = 1`); err != nil { // SQLite makes it the present size
+		t.Fatal(err)
+	}
+	stored.Words = strings.Repeat("w", 1<<20)
+	_, err = s.PutRequest(ctx, stored)
+	if !errors.Is(err, broker.ErrUnavailable) || strings.Contains(err.Error(), "www") {
+		t.Errorf("error: %v, want ErrUnavailable without what was to be written", err)
+	}
+	if r, err := s.Request(ctx, "REQ1"); err != nil || r.Words != "" || r.Version != 1 {
+		t.Errorf("%d bytes in version %d (%v), want what was there", len(r.Words), r.Version, err)
+	}
+	if _, err := s.writer.Exec(`PRAGMA max_page_count = 1000000`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutRequest(ctx, stored); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// Settle gives up on an aggregate that never holds still, and says so.
+func TestSettleGivesUp(t *testing.T) {
+	ctx := t.Context()
+	s := openTest(t)
+	if _, err := s.PutRequest(ctx, broker.Request{ID: "REQ1"}); err != nil {
+		t.Fatal(err)
+	}
+	restless := func(r *broker.Request) *broker.Trail {
+		if _, err := s.exec(ctx, "disturbing", `UPDATE requests SET version = version + 1`); err != nil {
+			t.Fatal(err)
+		}
+		return &r.Trail
+	}
+	err := settle(ctx, s, &requests, broker.Settlement{Thread: "x"}, restless, "REQ1")
+	if !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("error: %v, want ErrUnavailable", err)
+	}
+	if r, err := s.Request(ctx, "REQ1"); err != nil || r.Version != 1+settleTries || r.Trail.Thread != "" {
+		t.Errorf("version %d with thread %q (%v), want %d and none", r.Version, r.Trail.Thread, err, 1+settleTries)
+	}
+}
+
+// No look-up walks a whole table.
+func TestQueryPlans(t *testing.T) {
+	s := openTest(t)
+	for name, q := range map[string]broker.EventQuery{
+		"all":           {},
+		"by request":    {RequestID: "REQ1"},
+		"by access key": {AccessKeyID: "ASIA"},
+		"by actor":      {Actor: "alice"},
+		"by role":       {Role: "prod"},
+		"next page":     {After: "01A"},
+	} {
+		statement, args := eventsStatement(q)
+		wantNoScan(t, s, "events "+name, statement, args...)
+	}
+	wantNoScan(t, s, "request", requests.read, "REQ1")
+	wantNoScan(t, s, "user", users.read, "alice")
+	wantNoScan(t, s, "identity", identities.read, "T", "U")
+	wantNoScan(t, s, "policy", policies.read, 1)
+	wantNoScan(t, s, "email", usersStatement(byEmail), "alice@example.com")
+	wantNoScan(t, s, "page of users", usersStatement(afterName), "alice", 100)
+	wantNoScan(t, s, "identify", identifyStatement, "T", "U")
+	wantNoScan(t, s, "pending", pendingStatement, 1, 10)
+}
+
+func wantNoScan(t *testing.T, s *SQLite, name, statement string, args ...any) {
+	t.Helper()
+	rows, err := s.reader.Query("EXPLAIN QUERY PLAN "+statement, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "CONSTANT ROW") && !strings.Contains(step, "subquery") ||
+			strings.Contains(step, "TEMP B-TREE") {
+			t.Errorf("%s: %s", name, step)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nothing that is stored has room for a Secret.
+func TestNoSecretIsStored(t *testing.T) {
+	for _, item := range []any{
+		broker.Request{}, broker.User{}, broker.Identity{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
+	} {
+		if holds(reflect.TypeOf(item), reflect.TypeFor[broker.Secret](), map[reflect.Type]bool{}) {
+			t.Errorf("%T holds a Secret", item)
+		}
+	}
+	if !holds(reflect.TypeFor[broker.Credentials](), reflect.TypeFor[broker.Secret](), map[reflect.Type]bool{}) {
+		t.Error("no Secret was found in Credentials, which holds two")
+	}
+}
+
+// holds says whether a value of type in can hold one of type what.
+func holds(in, what reflect.Type, seen map[reflect.Type]bool) bool {
+	if in == what {
+		return true
+	}
+	if seen[in] {
+		return false
+	}
+	seen[in] = true
+	switch in.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return holds(in.Elem(), what, seen)
+	case reflect.Map:
+		return holds(in.Key(), what, seen) || holds(in.Elem(), what, seen)
+	case reflect.Struct:
+		for i := range in.NumField() {
+			if holds(in.Field(i).Type, what, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,93 @@
+// Package store keeps what Starback knows: Users, Identities, Requests, the
+// versions of the Policy, the audit index and the Jobs that wait.
+//
+// A store promises, beyond what package broker's interfaces say:
+//
+//   - Every change of an aggregate is one conditional write of one item, so a
+//     change is there whole or not at all, and no update is lost.
+//   - A write that was acknowledged survives the death of the process and, as
+//     far as the disk keeps its word, of the machine. One that failed with
+//     broker.ErrUnavailable may or may not have happened: read before trying
+//     again, or rely on the condition to refuse the second.
+//   - Events are never changed and never deleted, and Users never disappear.
+//   - An item that this Starback does not understand whole is an error, never
+//     a half-read item.
+//   - No error holds the contents of an item. An error names the kind of item
+//     and its key.
+//
+// Times are kept and compared in whole milliseconds where the store itself
+// looks at them: when a Trail is due, when an Event happened, when a Job may be
+// seen.
+//
+// Package storetest holds the promises as tests.
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/starback/starback/broker"
+)
+
+// unavailable says that doing what failed because of the engine, the disk or
+// the caller's context. It wraps broker.ErrUnavailable and the cause.
+func unavailable(doing string, cause error) error {
+	return fmt.Errorf("store: %s: %w: %w", doing, broker.ErrUnavailable, cause)
+}
+
+// conflict says that the item with the key is not what a Put expected.
+func conflict(kind, key string) error {
+	return fmt.Errorf("store: %s %q: %w", kind, key, broker.ErrConflict)
+}
+
+// notFound says that there is no item with the key.
+func notFound(kind, key string) error {
+	return fmt.Errorf("store: %s %q: %w", kind, key, broker.ErrNotFound)
+}
+
+// invalid says that an item or a question makes no sense to the store.
+func invalid(kind, key, why string) error {
+	return fmt.Errorf("store: %s %q: %s: %w", kind, key, why, broker.ErrInvalid)
+}
+
+// damaged says that the stored item with the key cannot be read. The cause is
+// left out, because the decoders quote what they stumble over.
+func damaged(kind, key string) error {
+	return fmt.Errorf("store: %s %q: the stored item is damaged or of a newer Starback: %w",
+		kind, key, broker.ErrUnavailable)
+}
+
+// encode returns item as it is stored.
+func encode(kind, key string, item any) (string, error) {
+	body, err := json.Marshal(item)
+	if err != nil {
+		return "", invalid(kind, key, "it cannot be encoded")
+	}
+	return string(body), nil
+}
+
+// decode reads a stored item. A field that item does not have is refused: it
+// would be ignored now and lost with the next write.
+func decode(kind, key string, body []byte, item any) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(item); err != nil {
+		return damaged(kind, key)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return damaged(kind, key)
+	}
+	return nil
+}
+
+// due returns when t next needs attention, in Unix milliseconds, or nil for
+// never.
+func due(t broker.Trail) any {
+	at, ok := t.Due()
+	if !ok {
+		return nil
+	}
+	return at.UnixMilli()
+}
