@@ -1,0 +1,98 @@
+package bot
+
+import (
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// A verb is the first word of a command, unless that is a role.
+type verb string
+
+const (
+	verbHelp    verb = "help"
+	verbVersion verb = "version"
+	verbWhoami  verb = "whoami"
+	verbRoles   verb = "roles"
+	verbRole    verb = "role" // ask for a role; the default
+)
+
+// reserved are words that will never be taken for a role, so that a role
+// cannot come to mean something else one day. The policy parser refuses roles
+// with these names.
+var reserved = map[string]bool{
+	"sessions": true, "end": true, "renew": true, "login": true, "why": true,
+	"whois": true, "audit": true, "admin": true,
+}
+
+// A command is what somebody typed after /starback, understood as far as that
+// goes without knowing the policy.
+type command struct {
+	verb     verb
+	unknown  string // a reserved word that has no meaning here
+	role     policy.RoleName
+	duration time.Duration // 0: not given
+	words    string        // the rest: a ticket, a reason
+}
+
+// durationWord is a duration that parses whole: 30m, 2h, 1h30m.
+var durationWord = regexp.MustCompile(`^(?:[0-9]{1,4}h)?(?:[0-9]{1,5}m)?$`)
+
+// parseCommand reads a command. It accepts whatever it is given: a text
+// without words asks for help, and a word that is no verb is taken for a role.
+func parseCommand(text string) command {
+	words := strings.Fields(cleanText(text))
+	if len(words) == 0 {
+		return command{verb: verbHelp}
+	}
+	first := strings.ToLower(words[0])
+	switch v := verb(first); {
+	case v == verbHelp, v == verbVersion, v == verbWhoami, v == verbRoles:
+		return command{verb: v}
+	case reserved[first]:
+		return command{verb: verbHelp, unknown: first}
+	case v == verbRole:
+		words = words[1:]
+		if len(words) == 0 {
+			return command{verb: verbRole}
+		}
+	}
+	c := command{verb: verbRole, role: policy.RoleName(strings.ToLower(words[0]))}
+	words = words[1:]
+	if len(words) > 0 {
+		if d, ok := parseDuration(words[0]); ok {
+			c.duration, words = d, words[1:]
+		}
+	}
+	c.words = strings.Join(words, " ")
+	return c
+}
+
+// parseDuration reads 30m, 2h or 1h30m. Anything else is not a duration.
+func parseDuration(word string) (time.Duration, bool) {
+	word = strings.ToLower(word)
+	if word == "" || !durationWord.MatchString(word) {
+		return 0, false
+	}
+	d, err := time.ParseDuration(word)
+	return d, err == nil && d > 0
+}
+
+// cleanText makes somebody's text fit to be kept and shown: valid UTF-8, one
+// line, no control or bidirectional characters, Slack's escapes undone.
+func cleanText(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(s)
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\uFEFF', r >= 0xE0000 && r <= 0xE007F:
+			return -1
+		}
+		return r
+	}, s)
+}

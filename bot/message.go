@@ -1,0 +1,166 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// Slack's limits on a message, in characters unless it says otherwise. Source:
+// Slack's Block Kit reference.
+const (
+	maxBlocks     = 50
+	maxSection    = 3000
+	maxButtonURL  = 3000
+	maxButtonText = 75
+	maxFallback   = 4000 // of the text beside the blocks
+)
+
+// A message is what a person sees, and the text that stands for it where
+// blocks are not shown: in notifications and for screen readers.
+type message struct {
+	text   string
+	blocks []slack.Block
+}
+
+// The two kinds of answer to a command.
+const (
+	ephemeral = "ephemeral" // to the person alone
+	inChannel = "in_channel"
+)
+
+// encode returns the message as Slack's response URLs and acknowledgements
+// take it.
+func (m message) encode(responseType string, replace bool) ([]byte, error) {
+	if len(m.blocks) > maxBlocks {
+		return nil, fmt.Errorf("a message of %d blocks", len(m.blocks))
+	}
+	return json.Marshal(slack.WebhookMessage{
+		Text: cut(m.text, maxFallback), Blocks: &slack.Blocks{BlockSet: m.blocks}, ResponseType: responseType, ReplaceOriginal: replace,
+	})
+}
+
+// options returns the message as Slack's Web API methods take it.
+func (m message) options() []slack.MsgOption {
+	return []slack.MsgOption{
+		slack.MsgOptionText(cut(m.text, maxFallback), false), slack.MsgOptionBlocks(m.blocks...),
+		slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
+	}
+}
+
+// say is a message of plain sentences of ours, with what identifies it small
+// below. Neither holds text of a user's.
+func say(sentences, footer string) message {
+	m := message{text: strings.NewReplacer("*", "", "`", "").Replace(sentences)}
+	m.blocks = append(m.blocks, section(sentences))
+	if footer != "" {
+		m.text += " (" + strings.ReplaceAll(footer, "`", "") + ")"
+		m.blocks = append(m.blocks, small(footer))
+	}
+	return m
+}
+
+// section is a paragraph of our own words, cut to what Slack takes. Verbatim:
+// nothing in it becomes a link or a mention by itself.
+func section(mrkdwn string) slack.Block {
+	return slack.NewSectionBlock(slack.NewTextBlockObject(slack.MarkdownType, cut(mrkdwn, maxSection), false, true), nil, nil)
+}
+
+// small is a line of small print of our own words.
+func small(mrkdwn string) slack.Block {
+	return slack.NewContextBlock("", slack.NewTextBlockObject(slack.MarkdownType, cut(mrkdwn, maxSection), false, true))
+}
+
+// quote is text of a user's: shown as it is, never as markup. Control and
+// bidirectional characters are stripped.
+func quote(label, text string) slack.Block {
+	var parts []slack.RichTextSectionElement
+	if label != "" {
+		parts = append(parts, slack.NewRichTextSectionTextElement(label+" ", &slack.RichTextSectionTextStyle{Bold: true}))
+	}
+	parts = append(parts, slack.NewRichTextSectionTextElement(cut(cleanText(text), maxSection-200), nil))
+	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))
+}
+
+// code is text to be copied.
+func code(text string) slack.Block {
+	return slack.NewSectionBlock(slack.NewTextBlockObject(slack.MarkdownType, fence+"\n"+escape(text)+"\n"+fence, false, true), nil, nil)
+}
+
+const fence = "```"
+
+// maxCode is how much escaped text fits one code block.
+const maxCode = maxSection - 2*len(fence) - 2
+
+// escape writes the three characters that Slack's markup gives a meaning.
+func escape(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+}
+
+// cut shortens s to n characters, and shows that it did.
+func cut(s string, n int) string {
+	if len(s) <= n { // bytes are never fewer than characters
+		return s
+	}
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}
+
+// when shows a moment in the reader's own time zone.
+func when(t time.Time) string {
+	return fmt.Sprintf("<!date^%d^{date_short_pretty} at {time}|%s>", t.Unix(), utc(t))
+}
+
+// utc is the moment for those whom Slack shows no dates.
+func utc(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 UTC") }
+
+// span prints a duration as people write one: 1h30m, not 1h30m0s.
+func span(d time.Duration) string {
+	d = d.Round(time.Minute)
+	h, m := d/time.Hour, d%time.Hour/time.Minute
+	switch {
+	case h == 0:
+		return fmt.Sprintf("%dm", m)
+	case m == 0:
+		return fmt.Sprintf("%dh", h)
+	default:
+		return fmt.Sprintf("%dh%dm", h, m)
+	}
+}
+
+// names lists names of ours as code, in the order given, at most max of them.
+func names[T ~string](list []T, max int) string {
+	words := make([]string, 0, max+1)
+	for i, n := range list {
+		if i == max {
+			words = append(words, fmt.Sprintf("and %d more", len(list)-max))
+			break
+		}
+		words = append(words, "`"+string(n)+"`")
+	}
+	return strings.Join(words, ", ")
+}
+
+// requestLine is the small print that names a Request.
+func requestLine(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "Request `" + id + "`"
+}
+
+// accountOf names the account of a role: its own name, then AWS's.
+func accountOf(r *policy.Role) string {
+	if r.Account == "" || string(r.Account) == r.AccountID {
+		return r.AccountID
+	}
+	return string(r.Account) + " (" + r.AccountID + ")"
+}

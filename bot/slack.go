@@ -1,0 +1,139 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/slack-go/slack"
+
+	"github.com/starback/starback/broker"
+)
+
+// A Client calls Slack's Web API. It implements broker.Directory and
+// broker.Teller.
+type Client struct {
+	api          *slack.Client
+	auditChannel string
+}
+
+// NewClient returns a Client. An empty apiURL is Slack's own; an empty
+// auditChannel posts no audit. The http client must have a timeout.
+func NewClient(token broker.Secret, apiURL, auditChannel string, client *http.Client) *Client {
+	options := []slack.Option{slack.OptionHTTPClient(client)}
+	if apiURL != "" {
+		options = append(options, slack.OptionAPIURL(apiURL))
+	}
+	return &Client{api: slack.New(token.Reveal(), options...), auditChannel: auditChannel}
+}
+
+// Ready fails unless Slack accepts the bot token.
+func (c *Client) Ready(ctx context.Context) error {
+	_, err := c.api.AuthTestContext(ctx)
+	return slackError(err)
+}
+
+// Profile implements broker.Directory.
+func (c *Client) Profile(ctx context.Context, id broker.SlackID) (broker.Profile, error) {
+	u, err := c.api.GetUserInfoContext(ctx, id.User)
+	if err != nil {
+		return broker.Profile{}, slackError(err)
+	}
+	if u == nil || u.ID != id.User {
+		return broker.Profile{}, fmt.Errorf("Slack told of somebody else: %w", broker.ErrUnavailable)
+	}
+	return broker.Profile{
+		Standing: standingOf(*u, id), Email: lower(u.Profile.Email), EmailConfirmed: u.IsEmailConfirmed,
+	}, nil
+}
+
+// standingOf reads a Standing out of what Slack says of a person. Whoever is
+// not plainly a member of the team or enterprise in id is foreign.
+func standingOf(u slack.User, id broker.SlackID) broker.Standing {
+	switch {
+	case u.Deleted:
+		return broker.Deleted
+	case u.IsBot, u.IsAppUser, u.IsConnectorBot, u.IsWorkflowBot, u.ID == "USLACKBOT":
+		return broker.Bot
+	case u.IsStranger, u.TeamID != id.Team && u.Enterprise.EnterpriseID != id.Team:
+		return broker.Foreign
+	case u.IsRestricted, u.IsUltraRestricted:
+		return broker.Guest
+	case u.IsInvitedUser:
+		return "" // has not joined yet
+	default:
+		return broker.Active
+	}
+}
+
+// Tell implements broker.Teller.
+func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
+	switch {
+	case t.Kind == broker.NoticeUndelivered && t.Request != nil:
+		_, _, err := c.api.PostMessageContext(ctx, t.Request.Slack.User, undeliveredMessage(t.Request).options()...)
+		return "", slackError(err)
+	case t.Kind != broker.NoticeAudit:
+		return "", fmt.Errorf("a notice of the unknown kind %q: %w", t.Kind, broker.ErrInvalid)
+	case c.auditChannel == "":
+		return "", nil
+	case t.Request == nil:
+		return "", c.tellEvents(ctx, t.Notices)
+	default:
+		return c.tellRequest(ctx, t)
+	}
+}
+
+// tellRequest brings a Request's message up to date, or posts it, and adds to
+// its thread.
+func (c *Client) tellRequest(ctx context.Context, t broker.Telling) (thread string, err error) {
+	m := requestMessage(t.Request)
+	thread = t.Thread
+	if thread == "" {
+		_, thread, err = c.api.PostMessageContext(ctx, c.auditChannel, m.options()...)
+	} else {
+		_, _, _, err = c.api.UpdateMessageContext(ctx, c.auditChannel, thread, m.options()...)
+	}
+	if err != nil {
+		return t.Thread, slackError(err)
+	}
+	_, _, err = c.api.PostMessageContext(ctx, c.auditChannel, append(timeline(t.Notices).options(), slack.MsgOptionTS(thread))...)
+	return thread, slackError(err)
+}
+
+func (c *Client) tellEvents(ctx context.Context, notices []broker.Notice) error {
+	for _, n := range notices {
+		if n.Event == nil {
+			continue
+		}
+		if _, _, err := c.api.PostMessageContext(ctx, c.auditChannel, eventMessage(*n.Event).options()...); err != nil {
+			return slackError(err)
+		}
+	}
+	return nil
+}
+
+// whisper shows a message to one person in a channel. Slack does not promise
+// that it arrives.
+func (c *Client) whisper(ctx context.Context, channel string, id broker.SlackID, m message) error {
+	_, err := c.api.PostEphemeralContext(ctx, channel, id.User, m.options()...)
+	return slackError(err)
+}
+
+// slackError turns an error of slack-go's into broker's terms. A *url.Error is
+// unwrapped: it prints the whole URL.
+func slackError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var limited *slack.RateLimitedError
+	if errors.As(err, &limited) {
+		return &broker.Patience{After: limited.RetryAfter}
+	}
+	var at *url.Error
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	return fmt.Errorf("Slack: %w: %w", err, broker.ErrUnavailable)
+}

@@ -1,0 +1,196 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+)
+
+// A Worker carries out Jobs: it asks the broker, and tells the person what
+// came of it.
+type Worker struct {
+	Broker  *broker.Broker
+	Sealer  *Sealer
+	Courier *Courier
+	Client  *Client
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// A Later says that a Job must be done again, no sooner than After from now.
+type Later struct{ After time.Duration }
+
+// Error describes the case for logs.
+func (l *Later) Error() string { return "not yet: again in " + l.After.String() }
+
+// Do carries out a Job. Nil says that it is finished, whatever came of it;
+// *Later that it is to be done again.
+func (w *Worker) Do(ctx context.Context, job broker.Job) error {
+	todo, err := w.Sealer.open(job)
+	if err != nil {
+		w.Log.Error("dropped a job", "job", job.ID, "err", err)
+		return nil
+	}
+	switch todo.Kind {
+	case workCommand:
+		return w.command(ctx, todo)
+	case workButton:
+		return w.button(ctx, todo)
+	case workStanding:
+		if err := w.Broker.StandingChanged(ctx, todo.Caller, todo.Standing); err != nil {
+			return w.again(todo, err)
+		}
+		return nil
+	default:
+		w.Log.Error("dropped a job of an unknown kind", "job", job.ID)
+		return nil
+	}
+}
+
+// commandAsk is the ask that a command makes.
+func commandAsk(w work) broker.Ask {
+	c := parseCommand(w.Text)
+	return broker.Ask{
+		Caller: w.Caller, Surface: broker.SurfaceCommand, Key: w.Key,
+		Role: c.role, Duration: c.duration, Words: c.words, Deadline: w.Received.Add(jobPatience),
+	}
+}
+
+func (w *Worker) command(ctx context.Context, todo work) error {
+	c := parseCommand(todo.Text)
+	switch c.verb {
+	case verbRoles, verbWhoami:
+		return w.lookUp(ctx, todo, c)
+	case verbRole:
+		if c.role == "" {
+			return w.lookUp(ctx, todo, command{verb: verbRoles})
+		}
+	default:
+		return w.answer(ctx, todo, helpMessage(c.unknown))
+	}
+	issued, err := w.Broker.Issue(ctx, commandAsk(todo))
+	if err != nil {
+		return w.refused(ctx, todo, c, err)
+	}
+	return w.hand(ctx, todo, issued, false)
+}
+
+// button answers a choice of shell: it is remembered, and new keys are issued
+// for the same request, since no copy of the old ones was kept.
+func (w *Worker) button(ctx context.Context, todo work) error {
+	shell, ok := shellOf(todo.Action)
+	if !ok {
+		return nil
+	}
+	if err := w.Broker.SetShell(ctx, todo.Caller, shell); err != nil {
+		w.Log.Error("could not remember a shell", "slack", todo.Caller, "err", err)
+		return w.answer(ctx, todo, explain(&broker.Fault{RequestID: todo.Value, Code: broker.FaultStore, Err: err}, command{}))
+	}
+	issued, err := w.Broker.IssueAgain(ctx, broker.AskAgain{
+		Caller: todo.Caller, RequestID: todo.Value, Key: todo.Key, Deadline: todo.Received.Add(jobPatience),
+	})
+	if err != nil {
+		return w.refused(ctx, todo, command{verb: verbRole}, err)
+	}
+	return w.hand(ctx, todo, issued, true)
+}
+
+// hand gives credentials to the requester, and to nobody else.
+func (w *Worker) hand(ctx context.Context, todo work, issued broker.Issued, replace bool) error {
+	began := w.Now()
+	m, err := credentialsMessage(issued)
+	if err == nil {
+		err = w.show(ctx, todo, m, replace)
+	}
+	if err != nil {
+		w.Log.Error("could not show credentials", "request_id", issued.Request.ID, "err", err)
+		if err := w.Broker.Undelivered(context.WithoutCancel(ctx), issued); err != nil {
+			w.Log.Error("could not record that credentials were not shown", "request_id", issued.Request.ID, "err", err)
+		}
+		return nil
+	}
+	w.Broker.Delivered(issued, w.Now().Sub(began))
+	return nil
+}
+
+// refused tells the person why there is nothing for them.
+func (w *Worker) refused(ctx context.Context, todo work, c command, err error) error {
+	var busy *broker.Busy
+	if errors.As(err, &busy) {
+		return w.again(todo, err)
+	}
+	var refusal *broker.Refusal
+	if errors.As(err, &refusal) && c.role == "" {
+		c.role = refusal.Asked.Role
+	}
+	var fault *broker.Fault
+	if errors.As(err, &fault) {
+		w.Log.Error("a request failed", "request_id", fault.RequestID, "fault", fault.Code, "err", fault.Err)
+	}
+	m := explain(err, c)
+	if refusal != nil && namesIdentity(refusal.Decision.Rule) {
+		m = unknownCaller(m, todo.Caller)
+	}
+	return w.answer(ctx, todo, m)
+}
+
+// namesIdentity says whether an administrator needs the Slack id to help.
+func namesIdentity(rule policy.Rule) bool {
+	return rule == broker.RuleUnbound || rule == policy.RuleUserUnknown || strings.HasPrefix(string(rule), "identity.email")
+}
+
+// again has the Job done again, while that is of use.
+func (w *Worker) again(todo work, err error) error {
+	if !w.Now().Before(todo.Received.Add(jobPatience)) {
+		w.Log.Error("gave a job up", "job", todo.id(), "err", err)
+		return nil
+	}
+	return &Later{After: 5 * time.Second}
+}
+
+// lookUp answers roles and whoami.
+func (w *Worker) lookUp(ctx context.Context, todo work, c command) error {
+	me, err := w.Broker.Whoami(ctx, todo.Caller, todo.Key)
+	if err != nil {
+		return w.refused(ctx, todo, c, err)
+	}
+	if c.verb == verbRoles {
+		return w.answer(ctx, todo, rolesMessage(me))
+	}
+	return w.answer(ctx, todo, whoamiMessage(me))
+}
+
+// answer shows a message that holds no secret. Where that fails, nothing is
+// lost but the message.
+func (w *Worker) answer(ctx context.Context, todo work, m message) error {
+	if err := w.show(ctx, todo, m, false); err != nil {
+		w.Log.Error("could not answer", "job", todo.id(), "err", err)
+	}
+	return nil
+}
+
+// show brings a message to the person: through the response URL, or failing
+// that as an ephemeral message in the channel they are in.
+func (w *Worker) show(ctx context.Context, todo work, m message, replace bool) error {
+	body, err := m.encode(ephemeral, replace)
+	if err != nil {
+		return err
+	}
+	// The answer is worth bringing even while the program is shutting down.
+	ctx = context.WithoutCancel(ctx)
+	err = w.Courier.deliver(ctx, todo.responseURL, body)
+	if err == nil || todo.Channel == "" {
+		return err
+	}
+	w.Log.Warn("falling back to an ephemeral message", "job", todo.id(), "err", err)
+	if second := w.Client.whisper(ctx, todo.Channel, todo.Caller, m); second != nil {
+		return fmt.Errorf("%w; then %w", err, second)
+	}
+	return nil
+}
