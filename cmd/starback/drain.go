@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/starback/starback/bot"
+	"github.com/starback/starback/broker"
+)
+
+const (
+	drainWorkers = 8
+	drainPoll    = time.Second // when nothing wakes it
+	// jobLease is how long a Job stays hidden while it is done. It is longer
+	// than the lease on a Request, so that a Job which comes back finds that
+	// one ended.
+	jobLease = broker.LeaseFor + 30*time.Second
+	// jobTries is how often a Job may bring its worker down.
+	jobTries = 5
+)
+
+// A jobQueue is the store's durable queue, from both ends.
+type jobQueue interface {
+	broker.Queue
+	Claim(ctx context.Context, now time.Time, lease time.Duration) (broker.Job, bool, error)
+	Retry(ctx context.Context, id string, at time.Time) error
+	Done(ctx context.Context, id string) error
+}
+
+// A drain carries out the Jobs of a durable queue. It is a broker.Queue
+// itself, so that a Job put on it is begun at once.
+type drain struct {
+	queue jobQueue
+	do    func(context.Context, broker.Job) error
+	now   func() time.Time
+	log   *slog.Logger
+	wake  chan struct{}
+}
+
+// Enqueue implements broker.Queue.
+func (d *drain) Enqueue(ctx context.Context, j broker.Job) error {
+	if err := d.queue.Enqueue(ctx, j); err != nil {
+		return err
+	}
+	d.nudge()
+	return nil
+}
+
+func (d *drain) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run carries out Jobs until ctx ends. Those begun by then are finished, or
+// put back after shutdownTime.
+func (d *drain) run(ctx context.Context) {
+	working, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	stopCutting := context.AfterFunc(ctx, func() { time.AfterFunc(shutdownTime, cut) })
+	defer stopCutting()
+
+	var workers sync.WaitGroup
+	for range drainWorkers {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				if !d.one(ctx, working) {
+					d.rest(ctx)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// rest waits for news, or a while.
+func (d *drain) rest(ctx context.Context) {
+	t := time.NewTimer(drainPoll)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-d.wake:
+	case <-t.C:
+	}
+}
+
+// one carries out one Job, if there is one.
+func (d *drain) one(ctx, working context.Context) bool {
+	job, ok, err := d.queue.Claim(ctx, d.now(), jobLease)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.log.Error("cannot read the queue", "err", err)
+		}
+		return false
+	}
+	if !ok {
+		return false
+	}
+	d.nudge() // there may be more, for another worker
+	err = d.try(working, job)
+	// Whatever came of it is written down even while the program is stopping.
+	after := context.WithoutCancel(working)
+	var later *bot.Later
+	switch {
+	case errors.As(err, &later):
+		err = d.queue.Retry(after, job.ID, d.now().Add(later.After))
+	case err != nil && job.Tries+1 < jobTries:
+		d.log.Error("a job failed; it will be tried again", "job", job.ID, "err", err)
+		err = d.queue.Retry(after, job.ID, d.now().Add(time.Second<<job.Tries))
+	default:
+		if err != nil {
+			d.log.Error("gave a job up", "job", job.ID, "tries", job.Tries+1, "err", err)
+		}
+		err = d.queue.Done(after, job.ID)
+	}
+	if err != nil {
+		d.log.Error("cannot write to the queue", "job", job.ID, "err", err)
+	}
+	return true
+}
+
+// try does a Job. A panic is an error of this Job's alone.
+func (d *drain) try(ctx context.Context, job broker.Job) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return d.do(ctx, job)
+}

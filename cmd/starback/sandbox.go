@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/sandbox"
+	"github.com/starback/starback/store"
+)
+
+//go:embed example
+var exampleFiles embed.FS
+
+// Where things are in the sandbox.
+const (
+	sandboxRegion  = "eu-west-1"
+	sandboxAccount = "999988887777" // Starback's own
+	baseParameter  = "/starback/base"
+	auditChannel   = "C0AUDIT"
+	generalChannel = "C0GENERAL"
+)
+
+// people are the sandbox's, beside the policy's users: dave is in Slack and
+// unknown to Starback, grace is a guest.
+var people = []sandbox.SlackUser{
+	{ID: "U0ALICE", Name: "alice", RealName: "Alice Ames", Email: "alice@example.com", EmailConfirmed: true, TZ: "Europe/Berlin"},
+	{ID: "U0BOB", Name: "bob", RealName: "Bob Blake", Email: "bob@example.com", EmailConfirmed: true, TZ: "Europe/London"},
+	{ID: "U0CAROL", Name: "carol", RealName: "Carol Chen", Email: "carol@example.com", EmailConfirmed: true, TZ: "America/New_York"},
+	{ID: "U0DAVE", Name: "dave", RealName: "Dave Diaz", Email: "dave@example.com", EmailConfirmed: true, TZ: "UTC"},
+	{ID: "U0ERIN", Name: "erin", RealName: "Erin East", Email: "erin@example.com", EmailConfirmed: true, TZ: "UTC"},
+	{ID: "U0GRACE", Name: "grace", RealName: "Grace Gray", Email: "grace@example.com", Restricted: true, TZ: "UTC"},
+}
+
+// A world is a sandbox that runs: a stand-in AWS, a stand-in Slack, and a
+// Starback that knows no other. Its code is the same as in production; only
+// addresses and keys differ.
+type world struct {
+	slack    *sandbox.Slack
+	aws      *sandbox.AWS
+	service  *service
+	listener net.Listener
+	folder   string
+	servers  []*http.Server
+}
+
+// newWorld builds a world that will serve on addr. Logs go to out.
+func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err error) {
+	w = &world{}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.folder, err = os.MkdirTemp("", "starback-sandbox-"); err != nil {
+		return nil, err
+	}
+	if w.listener, err = net.Listen("tcp", addr); err != nil {
+		return nil, err
+	}
+	w.slack = sandbox.NewSlack(sandbox.SlackConfig{Now: time.Now})
+	slackURL, err := w.serve(w.slack)
+	if err != nil {
+		return nil, err
+	}
+	w.slack.SetURL(slackURL)
+	w.slack.SetApp("http://" + w.listener.Addr().String())
+	members := []string{}
+	for _, person := range people {
+		w.slack.AddUser(person)
+		members = append(members, person.ID)
+	}
+	w.slack.AddChannel(sandbox.SlackChannel{ID: generalChannel, Name: "general", Members: members})
+	w.slack.AddChannel(sandbox.SlackChannel{ID: auditChannel, Name: "starback-audit", Members: []string{"U0CAROL"}, BotIn: true})
+
+	w.aws = sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now})
+	awsURL, err := w.serve(w.aws)
+	if err != nil {
+		return nil, err
+	}
+	awsCfg, err := w.setUpAWS(ctx, awsURL)
+	if err != nil {
+		return nil, err
+	}
+	cfg := config{
+		signingSecret: broker.NewSecret(w.slack.SigningSecret()),
+		botToken:      broker.NewSecret(w.slack.BotToken()),
+		slackAPI:      slackURL + "/api/",
+		teams:         []string{"T0SANDBOX"},
+		hosts:         []string{slackURL[len("http://"):]},
+		storePath:     filepath.Join(w.folder, "starback.db"),
+		base:          "ssm:" + baseParameter,
+		auditChannel:  auditChannel,
+		signIn:        awsURL + "/federation",
+	}
+	if err := applyExample(ctx, cfg.storePath, out); err != nil {
+		return nil, err
+	}
+	w.service, err = newService(ctx, cfg, awsCfg, out)
+	return w, err
+}
+
+// serve puts a stand-in on a port of its own.
+func (w *world) serve(h http.Handler) (url string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	w.servers = append(w.servers, server)
+	go func() { _ = server.Serve(listener) }()
+	return "http://" + listener.Addr().String(), nil
+}
+
+// setUpAWS makes the accounts that the example policy speaks of, and
+// Starback's own key in SSM.
+func (w *world) setUpAWS(ctx context.Context, url string) (aws.Config, error) {
+	key := w.aws.AddUser(sandboxAccount, "starback")
+	file, err := loadExample()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	for _, role := range file.Document.Roles {
+		w.aws.AddRole(sandbox.Role{
+			ARN: role.ARN, MaxSessionDuration: role.MaxDuration,
+			Trust: sandbox.Trust{Principals: []string{key.ARN}, TagSession: true, SetSourceIdentity: true},
+		})
+	}
+	value, err := json.Marshal(map[string]string{"access_key_id": key.AccessKeyID, "secret_access_key": key.SecretAccessKey})
+	if err != nil {
+		return aws.Config{}, err
+	}
+	w.aws.PutParameter(baseParameter, string(value), true)
+	return awsconfig.LoadDefaultConfig(ctx,
+		awsconfig.WithRegion(sandboxRegion), awsconfig.WithBaseEndpoint(url),
+		awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, "")),
+		awsconfig.WithSharedConfigFiles([]string{}), awsconfig.WithSharedCredentialsFiles([]string{}))
+}
+
+// loadExample parses the example policy.
+func loadExample() (*policy.File, error) {
+	files, err := fs.Sub(exampleFiles, "example")
+	if err != nil {
+		return nil, err
+	}
+	return policy.Load(files, "policy.yaml")
+}
+
+// applyExample loads the example policy and people into a new store, by the
+// way that `starback apply` goes.
+func applyExample(ctx context.Context, path string, out io.Writer) error {
+	file, err := loadExample()
+	if err != nil {
+		return err
+	}
+	db, err := store.OpenSQLite(ctx, path, store.SQLiteOptions{})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	admin := newAdmin(db, out)
+	admin.Author = "sandbox"
+	_, err = admin.Apply(ctx, file, "the sandbox's example")
+	return err
+}
+
+// run serves the world until ctx ends.
+func (w *world) run(ctx context.Context) error {
+	defer w.close()
+	return w.service.run(ctx, w.listener, map[string]http.Handler{"/sandbox/": w.slack.Control()})
+}
+
+// addr is where the world's Starback listens.
+func (w *world) addr() string { return w.listener.Addr().String() }
+
+// close ends the stand-ins and removes the store.
+func (w *world) close() {
+	for _, server := range w.servers {
+		_ = server.Close()
+	}
+	if w.listener != nil {
+		_ = w.listener.Close()
+	}
+	if w.folder != "" {
+		_ = os.RemoveAll(w.folder)
+	}
+}
+
+// serveSandbox is serve --sandbox.
+func (p *program) serveSandbox(ctx context.Context, addr string) error {
+	if !loopbackHost(addr) {
+		return usageError{fmt.Errorf("--addr %s: the sandbox listens on this machine only", addr)}
+	}
+	w, err := newWorld(ctx, addr, p.stdout)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stderr, `
+Starback runs in a sandbox on http://%[1]s. Nothing in it is real: neither its
+Slack, nor its AWS, nor any credentials it hands out.
+
+Type into it from another terminal, as alice, bob, carol, dave, erin or grace:
+
+    starback demo%[2]s --as alice '/starback prod-readonly 1h INC-1 looking'
+    starback demo%[2]s --as bob '/starback roles'
+    starback demo%[2]s --channel starback-audit
+
+Ctrl-C ends it.
+
+`, w.addr(), atAddr(w.addr()))
+	return w.run(ctx)
+}
+
+// atAddr is the flag that finds a sandbox which is not where it usually is.
+func atAddr(addr string) string {
+	if addr == defaultAddr {
+		return ""
+	}
+	return " --addr " + addr
+}
+
+// newAdmin administers a store in the name of whoever runs the program.
+func newAdmin(db *store.SQLite, out io.Writer) *broker.Admin {
+	return &broker.Admin{
+		Users: db, Identities: db, Policies: db, Journal: broker.NewJournal(out),
+		Now: time.Now, Entropy: rand.Reader, Author: author(),
+	}
+}

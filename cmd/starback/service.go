@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/starback/starback/bot"
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/cloud"
+	"github.com/starback/starback/store"
+)
+
+// consoleIssuer is where the console sends people whose session has ended: to
+// Slack, to ask again.
+const consoleIssuer = "https://app.slack.com/"
+
+const (
+	sweepEvery   = 5 * time.Second
+	shutdownTime = 20 * time.Second // for what is being done when the program is told to stop
+)
+
+// A service is everything that serve runs, put together.
+type service struct {
+	cfg    config
+	log    *slog.Logger
+	store  *store.SQLite
+	minter *cloud.Minter
+	slack  *bot.Client
+	broker *broker.Broker
+	front  *bot.Front
+	jobs   *drain
+	socket *bot.Socket // nil: Slack comes over HTTP
+}
+
+// newService puts a service together. It opens the store and touches nothing
+// else. Audit lines and logs go to out.
+func newService(ctx context.Context, cfg config, awsCfg aws.Config, out io.Writer) (*service, error) {
+	client := httpClient()
+	log := slog.New(slog.NewJSONHandler(out, nil))
+	minter, err := cloud.New(cloud.Config{
+		AWS: awsCfg, Base: cfg.base, SignInURL: cfg.signIn, Issuer: consoleIssuer, HTTP: client, Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := bot.NewSealer(cfg.signingSecret, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.OpenSQLite(ctx, cfg.storePath, store.SQLiteOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", envStore, err)
+	}
+	slack := bot.NewClient(cfg.botToken, cfg.slackAPI, cfg.auditChannel, client)
+	b := broker.New(broker.Config{
+		Ledger: db, Identities: db, Users: db, Archive: db, Outbox: db,
+		Minter: minter, Directory: slack, Teller: slack,
+		Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader,
+	})
+	worker := &bot.Worker{
+		Broker: b, Sealer: sealer, Courier: bot.NewCourier(cfg.hosts, client), Client: slack, Now: time.Now, Log: log,
+	}
+	s := &service{cfg: cfg, log: log, store: db, minter: minter, slack: slack, broker: b}
+	s.jobs = &drain{queue: db, do: worker.Do, now: time.Now, log: log, wake: make(chan struct{}, 1)}
+	s.front = &bot.Front{
+		SigningSecret: cfg.signingSecret, Teams: cfg.teams, Queue: s.jobs, Sealer: sealer,
+		Version: version(), Now: time.Now, Log: log,
+	}
+	if !cfg.appToken.IsZero() {
+		s.socket = bot.NewSocket(s.front, cfg.botToken, cfg.appToken, cfg.slackAPI, client, log)
+	}
+	return s, nil
+}
+
+// run serves until ctx ends, then finishes what it is doing or puts it back on
+// the queue. More handlers may be mounted.
+func (s *service) run(ctx context.Context, listener net.Listener, more map[string]http.Handler) error {
+	defer s.store.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/slack/", s.front)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.Handle("GET /readyz", s.readiness())
+	for path, handler := range more {
+		mux.Handle(path, handler)
+	}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+
+	var background sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 2)
+	background.Go(func() { s.jobs.run(ctx) })
+	background.Go(func() {
+		s.broker.Sweep(ctx, sweepEvery, func(err error) { s.log.Warn("could not pass on part of the trail; trying again", "err", err) })
+	})
+	if s.socket != nil {
+		background.Go(func() {
+			if err := s.socket.Run(ctx); err != nil {
+				failed <- fmt.Errorf("Socket Mode: %w", err)
+			}
+		})
+	}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	s.log.Info("serving", "addr", listener.Addr().String(), "version", version(), "socket_mode", s.socket != nil)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.log.Info("stopping")
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer done()
+	if stopped := server.Shutdown(grace); stopped != nil {
+		s.log.Warn("some requests were cut off", "err", stopped)
+	}
+	stop()
+	background.Wait()
+	// The last outcomes are worth telling of before the program ends.
+	if _, last := s.broker.Due(grace); last != nil {
+		s.log.Warn("part of the trail stays for the next start", "err", last)
+	}
+	return err
+}
+
+// readyFor is how long an answer of /readyz is repeated, so that probing does
+// not load the neighbours.
+const readyFor = 10 * time.Second
+
+// readiness says whether the store, Slack and the base credentials answer.
+func (s *service) readiness() http.Handler {
+	var mu sync.Mutex
+	var asked time.Time
+	var answer map[string]string
+	var status int
+	checks := map[string]func(context.Context) error{"store": s.store.Ping, "slack": s.slack.Ready, "aws": s.minter.Ready}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(asked) > readyFor {
+			ctx, stop := context.WithTimeout(r.Context(), 5*time.Second)
+			defer stop()
+			asked, status, answer = now, http.StatusOK, map[string]string{}
+			for name, check := range checks {
+				answer[name] = "ok"
+				if err := check(ctx); err != nil {
+					answer[name], status = "failing", http.StatusServiceUnavailable
+					s.log.Warn("not ready", "neighbour", name, "err", err)
+				}
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		writeJSON(w, answer)
+	})
+}
