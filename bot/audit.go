@@ -39,11 +39,8 @@ func requestMessage(r *broker.Request) message {
 		m.blocks = append(m.blocks, quote("Reason", reason))
 	}
 	foot := []string{requestLine(r.ID)}
-	if s := newest(r); s != nil {
-		foot = append(foot, "Session `"+s.ID+"`")
-		if s.AccessKeyID != "" {
-			foot = append(foot, "Key `"+s.AccessKeyID+"`")
-		}
+	if s := newest(r); s != nil && s.AccessKeyID != "" {
+		foot = append(foot, "Session `"+s.ID+"`", "Key `"+s.AccessKeyID+"`")
 	}
 	m.blocks = append(m.blocks, small(strings.Join(foot, "  ·  ")))
 	return m
@@ -67,13 +64,13 @@ func newest(r *broker.Request) *broker.Session {
 func requestMark(r *broker.Request) string {
 	switch r.State {
 	case broker.StateOpen:
-		return ":large_green_circle:"
+		return "🟢"
 	case broker.StateDenied:
-		return ":no_entry:"
+		return "⛔"
 	case broker.StateClosed:
-		return ":warning:"
+		return "⚠️"
 	default:
-		return ":hourglass_flowing_sand:"
+		return "⏳"
 	}
 }
 
@@ -119,7 +116,7 @@ func timeline(notices []broker.Notice) message {
 		}
 	}
 	for len(said) > 0 {
-		n := min(len(said), 20) // a line is at most some 150 characters
+		n := min(len(said), 4) // a line is at most some 700 characters
 		m.blocks = append(m.blocks, section(strings.Join(said[:n], "\n")))
 		said = said[n:]
 	}
@@ -139,7 +136,8 @@ func eventLine(e broker.Event) string {
 	case broker.EventTakenOver:
 		return at + "  taken over: the worker before did not finish"
 	case broker.EventIssued:
-		return fmt.Sprintf("%s  issued by the rule `%s`: session `%s`, key `%s`, until %s", at, e.Rule, e.SessionID, e.AccessKeyID, when(e.ExpiresAt))
+		return fmt.Sprintf("%s  issued by the rule `%s` (%s): session `%s`, key `%s`, until %s",
+			at, e.Rule, escape(cut(e.Path, 300)), e.SessionID, e.AccessKeyID, when(e.ExpiresAt))
 	case broker.EventDenied:
 		return fmt.Sprintf("%s  denied by the rule `%s`", at, e.Rule)
 	case broker.EventFailed:
@@ -172,7 +170,7 @@ func eventMessage(e broker.Event) message {
 		what += fmt.Sprintf(" (version %d)", e.PolicyVersion)
 	}
 	m := message{text: strings.ReplaceAll(what, "`", "") + "."}
-	m.blocks = []slack.Block{section(":information_source:  " + what)}
+	m.blocks = []slack.Block{section("ℹ️  " + what)}
 	if e.Detail != "" {
 		m.blocks = append(m.blocks, quote("", e.Detail))
 	}

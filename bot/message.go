@@ -81,7 +81,8 @@ func small(mrkdwn string) slack.Block {
 func quote(label, text string) slack.Block {
 	var parts []slack.RichTextSectionElement
 	if label != "" {
-		parts = append(parts, slack.NewRichTextSectionTextElement(label+" ", &slack.RichTextSectionTextStyle{Bold: true}))
+		parts = append(parts, slack.NewRichTextSectionTextElement(label, &slack.RichTextSectionTextStyle{Bold: true}))
+		text = "  " + text
 	}
 	parts = append(parts, slack.NewRichTextSectionTextElement(cut(cleanText(text), maxSection-200), nil))
 	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))

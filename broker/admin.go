@@ -238,7 +238,11 @@ func sameUser(a, b User) bool { return changeDetail(a, b) == "" }
 func changeDetail(was, want User) string {
 	var out []string
 	say := func(what, a, b string) {
-		if a != b {
+		switch {
+		case a == b:
+		case was.Version == 0:
+			out = append(out, what+": "+orNone(b))
+		default:
 			out = append(out, fmt.Sprintf("%s: %s → %s", what, orNone(a), orNone(b)))
 		}
 	}

@@ -31,6 +31,7 @@ type slackResponse struct {
 	ReplaceOriginal bool            `json:"replace_original"`
 	DeleteOriginal  bool            `json:"delete_original"`
 	ThreadTS        string          `json:"thread_ts"`
+	Attachments     []any           `json:"attachments"` // not implemented, so refused
 }
 
 // link makes a response URL of a kind, "commands" or "actions", for a user in a
@@ -81,6 +82,9 @@ func (s *Slack) apply(l *slackLink, p slackResponse) string {
 		}
 		s.remove(original)
 		return ""
+	}
+	if len(p.Attachments) > 0 {
+		return "invalid_attachments"
 	}
 	content := slackContent{text: p.Text, blocks: p.Blocks, thread: p.ThreadTS}
 	if code, _ := content.check(); code != "" {

@@ -50,6 +50,7 @@ func TestResponseURL(t *testing.T) {
 		{"bad payloads are no use", []step{
 			{0, `{"blocks":[{"type":"x"}]}`, 400, "invalid_blocks"}, {0, `{`, 400, "invalid_payload"}, {0, `{}`, 400, "no_text"},
 			{0, `{"text":"x","response_type":"loud"}`, 400, "invalid_response_type"},
+			{0, `{"text":"x","attachments":[{}]}`, 400, "invalid_attachments"},
 			{0, `{"delete_original":true}`, 400, "message_not_found"}, ok, ok, ok, ok, ok, {0, say, 404, "used_url"}},
 			[]string{"hi", "hi", "hi", "hi", "hi"}, 0},
 		{"in channel", []step{{0, `{"text":"all","response_type":"in_channel"}`, 200, "ok"}}, []string{"all"}, 1},

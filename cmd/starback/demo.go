@@ -83,6 +83,20 @@ func indent(text string) string {
 	return "  | " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  | ") + "\n"
 }
 
+// shorten cuts long lines, such as those that hold a session token: in the
+// scene nobody pastes them.
+func shorten(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if r := []rune(line); len(r) > sceneWidth {
+			lines[i] = fmt.Sprintf("%s… (%d characters)", string(r[:sceneWidth-20]), len(r))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+const sceneWidth = 110 // characters
+
 // A step of the scene: what is happening, who types what.
 type step struct{ about, as, text string }
 
@@ -132,7 +146,7 @@ func (p *program) scene(ctx context.Context, logFile string) (err error) {
 			return fmt.Errorf("%s saw no answer to %s", s.as, s.text)
 		}
 		for _, m := range messages {
-			fmt.Fprintln(p.stdout, indent(m))
+			fmt.Fprintln(p.stdout, indent(shorten(m)))
 		}
 	}
 	if err := w.settle(ctx); err != nil {
