@@ -20,7 +20,7 @@ func requestMessage(r *broker.Request) message {
 	if r.User != "" {
 		who = "*" + string(r.User) + "*"
 	}
-	head := fmt.Sprintf("%s  %s asked for `%s`", requestMark(r), who, escape(string(r.Role)))
+	head := fmt.Sprintf("%s  %s asked for %s", requestMark(r), who, word(string(r.Role)))
 	if r.AccountID != "" {
 		head += " in `" + r.AccountID + "`"
 	}
@@ -164,7 +164,7 @@ func eventMessage(e broker.Event) message {
 		what = "`" + string(e.Event) + "`"
 	}
 	if e.Subject != "" {
-		what += ": `" + escape(e.Subject) + "`"
+		what += ": " + word(e.Subject)
 	}
 	if e.PolicyVersion > 0 {
 		what += fmt.Sprintf(" (version %d)", e.PolicyVersion)
@@ -180,6 +180,6 @@ func eventMessage(e broker.Event) message {
 
 // undeliveredMessage tells a requester that credentials could not be shown.
 func undeliveredMessage(r *broker.Request) message {
-	return say(fmt.Sprintf("I had credentials for `%s` for you, but Slack did not take the message. Nobody has seen them. Ask again when you need them.",
-		escape(string(r.Role))), requestLine(r.ID))
+	return say(fmt.Sprintf("I had credentials for %s for you, but Slack did not take the message. Nobody has seen them. Ask again when you need them.",
+		word(string(r.Role))), requestLine(r.ID))
 }

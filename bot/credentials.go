@@ -47,7 +47,7 @@ var errUnpasteable = errors.New("a credential holds a character that cannot be p
 // shell. It is the one message that holds secrets.
 func credentialsMessage(i broker.Issued) (message, error) {
 	shell := i.User.Shell
-	if shell == "" {
+	if _, known := writers[shell]; !known {
 		shell = broker.Shells[0]
 	}
 	parts, err := paste(shell, i)
@@ -165,7 +165,8 @@ var writers = map[broker.Shell]writer{
 			return lines("export AWS_ACCESS_KEY_ID='"+id+"'", "export AWS_SECRET_ACCESS_KEY='"+secret+"'", ifSet("export AWS_REGION='%s'", region))
 		},
 		first: func(t string) string { return "export AWS_SESSION_TOKEN='" + t + "'" },
-		more:  func(t string) string { return "export AWS_SESSION_TOKEN+='" + t + "'" },
+		// Without export, which zsh does not take together with +=.
+		more: func(t string) string { return "AWS_SESSION_TOKEN+='" + t + "'" },
 	},
 	broker.Fish: {
 		head: func(id, secret, region, _ string) string {

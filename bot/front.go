@@ -149,7 +149,7 @@ func (f *Front) refuse(path string, status int, why string) Reply {
 func (f *Front) command(ctx context.Context, c slash) Reply {
 	w := work{
 		Kind: workCommand, Caller: c.caller(), Key: c.TriggerID, Received: f.Now(), Channel: c.ChannelID,
-		Text: c.Text, responseURL: broker.NewSecret(c.ResponseURL),
+		Text: c.Text, ResponseURL: broker.NewSecret(c.ResponseURL),
 	}
 	if !f.ours(c.TeamID, c.EnterpriseID) {
 		f.Log.Warn("refused another workspace", "slack", w.Caller, "request_id", commandAsk(w).RequestID())
@@ -179,7 +179,7 @@ func (f *Front) interaction(ctx context.Context, p interaction) Reply {
 	}
 	w := work{
 		Kind: workButton, Caller: p.caller(), Key: p.TriggerID, Received: f.Now(), Channel: p.Channel.ID,
-		Action: action.ActionID, Value: action.Value, responseURL: broker.NewSecret(p.ResponseURL),
+		Action: action.ActionID, Value: action.Value, ResponseURL: broker.NewSecret(p.ResponseURL),
 	}
 	if !f.ours(p.User.TeamID, p.Enterprise.ID) || !f.ours(p.Team.ID, p.Enterprise.ID) {
 		f.Log.Warn("refused another workspace", "slack", w.Caller)

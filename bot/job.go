@@ -32,8 +32,9 @@ type work struct {
 	Value    string          `json:"value,omitempty"`    // and its value
 	Standing broker.Standing `json:"standing,omitempty"` // what Slack says of Caller
 
-	// responseURL is kept apart so that printing work never shows it.
-	responseURL broker.Secret
+	// ResponseURL is exported, or printing work would show it: fmt calls no
+	// methods of fields that are not. It is encoded by sealed alone.
+	ResponseURL broker.Secret `json:"-"`
 }
 
 // A workKind says what happened in Slack.
@@ -87,7 +88,7 @@ type sealed struct {
 
 // seal makes a Job of w.
 func (s *Sealer) seal(w work) (broker.Job, error) {
-	plain, err := json.Marshal(sealed{work: w, ResponseURL: w.responseURL.Reveal()})
+	plain, err := json.Marshal(sealed{work: w, ResponseURL: w.ResponseURL.Reveal()})
 	if err != nil {
 		return broker.Job{}, err
 	}
@@ -119,6 +120,6 @@ func (s *Sealer) open(j broker.Job) (work, error) {
 	if json.Unmarshal(plain, &in) != nil {
 		return work{}, errSealed
 	}
-	in.responseURL = broker.NewSecret(in.ResponseURL)
+	in.work.ResponseURL = broker.NewSecret(in.ResponseURL)
 	return in.work, nil
 }

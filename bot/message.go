@@ -98,6 +98,9 @@ const fence = "```"
 // maxCode is how much escaped text fits one code block.
 const maxCode = maxSection - 2*len(fence) - 2
 
+// word is a word that somebody may have typed, as code that it cannot end.
+func word(s string) string { return "`" + escape(strings.ReplaceAll(s, "`", "'")) + "`" }
+
 // escape writes the three characters that Slack's markup gives a meaning.
 func escape(s string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)

@@ -26,6 +26,9 @@ var (
 // verify says whether Slack signed body with secret within maxSkew of now. The
 // errors never hold a signature.
 func verify(secret broker.Secret, header http.Header, body []byte, now time.Time) error {
+	if secret.IsZero() {
+		return errUnsigned // with an empty key anybody could sign
+	}
 	stamps, signatures := header["X-Slack-Request-Timestamp"], header["X-Slack-Signature"]
 	if len(stamps) != 1 || len(signatures) != 1 {
 		return errUnsigned

@@ -184,7 +184,7 @@ func (w *Worker) show(ctx context.Context, todo work, m message, replace bool) e
 	}
 	// The answer is worth bringing even while the program is shutting down.
 	ctx = context.WithoutCancel(ctx)
-	err = w.Courier.deliver(ctx, todo.responseURL, body)
+	err = w.Courier.deliver(ctx, todo.ResponseURL, body)
 	if err == nil || todo.Channel == "" {
 		return err
 	}

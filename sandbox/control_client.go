@@ -142,6 +142,11 @@ func (s *Slack) newest(userID string) int {
 func (s *Slack) controlShow(userID string, after int) []string {
 	opts := s.RenderOptions()
 	s.mu.Lock()
+	if u := s.users[userID]; u != nil {
+		if zone, err := time.LoadLocation(u.TZ); err == nil {
+			opts.Location = zone // dates show in the reader's own time zone
+		}
+	}
 	messages := s.seen(userID, after)
 	var views []View
 	for _, v := range s.views {

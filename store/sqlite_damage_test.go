@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func document() *policy.Document {
 // An item that cannot be read is an error that names it and tells nothing of
 // what is in it, whatever reads it.
 func TestSQLiteDamagedItem(t *testing.T) {
-	pending := func(ctx context.Context, s *store.SQLite) (any, error) { return s.Pending(ctx, time.Now(), 10) }
+	pending := func(ctx context.Context, s *store.SQLite) (any, error) { return s.Pending(ctx, time.Unix(1, 0), 10) }
 	identify := func(ctx context.Context, s *store.SQLite) (any, error) {
 		facts, err := s.Identify(ctx, bobID)
 		return facts.User.Name != "" || facts.Policy != nil, err
@@ -58,6 +59,13 @@ func TestSQLiteDamagedItem(t *testing.T) {
 	head := func(ctx context.Context, s *store.SQLite) (any, error) {
 		_, doc, err := s.Head(ctx)
 		return doc != nil, err
+	}
+	// Every case damages a copy of this file.
+	whole := newPath(t)
+	s := open(t, whole)
+	fill(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 	type reads map[string]func(context.Context, *store.SQLite) (any, error)
 	for _, c := range []struct {
@@ -104,9 +112,7 @@ func TestSQLiteDamagedItem(t *testing.T) {
 		} {
 			t.Run(c.table+"/"+damage, func(t *testing.T) {
 				path := newPath(t)
-				s := open(t, path)
-				fill(t, s)
-				if err := s.Close(); err != nil { // so that no document is remembered
+				if err := os.WriteFile(path, read(t, whole), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				kind := "TEXT"
@@ -115,7 +121,7 @@ func TestSQLiteDamagedItem(t *testing.T) {
 				}
 				rawExec(t, path, `DROP TRIGGER events_same`,
 					`UPDATE `+c.table+` SET body = CAST(`+body+` AS `+kind+`)`)
-				s = open(t, path)
+				s := open(t, path)
 				for name, read := range c.reads {
 					got, err := read(t.Context(), s)
 					if !errors.Is(err, broker.ErrUnavailable) || !strings.Contains(err.Error(), c.says) {

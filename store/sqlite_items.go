@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/starback/starback/broker"
@@ -107,7 +108,7 @@ func put[T any](ctx context.Context, s *SQLite, t *table[T], item T) (T, error) 
 	if *version == 0 {
 		statement = t.create
 	}
-	args := append(append(append([]any{}, key...), t.columns(item)...), body, *version)
+	args := slices.Concat(key, t.columns(item), []any{body, *version})
 	changed, err := s.exec(ctx, "writing "+t.kind+" "+name(key), statement, args...)
 	if err != nil {
 		return none, err

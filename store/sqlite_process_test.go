@@ -96,7 +96,7 @@ func TestSQLiteKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		for last := acknowledged + int64(10+7*round); acknowledged < last && lines.Scan(); {
+		for last := acknowledged + int64(5+3*round); acknowledged < last && lines.Scan(); {
 			acknowledged = number(t, lines.Text())
 		}
 		if err := cmd.Process.Kill(); err != nil { // SIGKILL, in the middle of a round

@@ -74,13 +74,14 @@ func schema(ctx context.Context, q querier, steps []string) (int, error) {
 // prepare checks the file behind writer and brings it to the schema of steps.
 // Several processes may prepare one file at once: the first does the work.
 func prepare(ctx context.Context, writer *sql.DB, path string, steps []string) error {
-	if _, err := schema(ctx, writer, steps); err != nil {
-		return fmt.Errorf("opening %s: %w", path, err)
+	taken, err := schema(ctx, writer, steps)
+	if err == nil {
+		err = useWAL(ctx, writer)
 	}
-	if err := useWAL(ctx, writer); err != nil {
-		return fmt.Errorf("opening %s: %w", path, err)
+	if err == nil && taken < len(steps) {
+		err = migrate(ctx, writer, steps)
 	}
-	if err := migrate(ctx, writer, steps); err != nil {
+	if err != nil {
 		return fmt.Errorf("opening %s: %w", path, err)
 	}
 	return nil

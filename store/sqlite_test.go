@@ -5,14 +5,17 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/store"
 	"github.com/starback/starback/store/storetest"
 )
@@ -64,10 +67,11 @@ func raw(t *testing.T, path string) *sql.DB {
 	return db
 }
 
-// rawExec runs statements against the file at path.
+// rawExec runs statements against the file at path, without waiting for the
+// disk.
 func rawExec(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db := raw(t, path)
+	db := raw(t, path+"?_pragma=synchronous(off)")
 	for _, statement := range statements {
 		if _, err := db.Exec(statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
@@ -148,6 +152,50 @@ func read(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Many may create one file at once: one of them makes the schema, and all can
+// use it.
+func TestOpenSQLiteTogether(t *testing.T) {
+	for range 3 {
+		path := newPath(t)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				s, err := store.OpenSQLite(t.Context(), path, store.SQLiteOptions{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := s.PutUser(t.Context(), broker.User{Name: policy.UserName(fmt.Sprint("user-", i))}); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// Opening waits for another program that writes to the new file, until the
+// context ends.
+func TestOpenSQLiteBusy(t *testing.T) {
+	path := newPath(t)
+	tx, err := raw(t, path+"?_txlock=immediate").Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = store.OpenSQLite(ctx, path, store.SQLiteOptions{})
+	if !errors.Is(err, broker.ErrUnavailable) || ctx.Err() == nil {
+		t.Errorf("error: %v, want ErrUnavailable after the wait", err)
+	}
+	released := time.AfterFunc(50*time.Millisecond, func() { tx.Rollback() })
+	defer released.Stop()
+	open(t, path)
 }
 
 func TestOpenSQLiteModes(t *testing.T) {

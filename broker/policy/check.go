@@ -62,8 +62,23 @@ const (
 	maxExternalID = 1224
 )
 
-// check returns what makes no sense in d, in the order of the sections and of
-// the names. A Document without findings can be decided on.
+// checkStored returns what makes no sense in d, as it is stored: a Document
+// without findings can be decided on.
+func checkStored(d *Document) []finding {
+	c := &checker{doc: d, found: check(d)}
+	if d == nil {
+		return c.found
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Roles)) {
+		if r := d.Roles[name]; r != nil && r.SessionPolicy != "" {
+			c.sessionPolicy([]string{"roles", string(name), "session_policy"}, r.SessionPolicy)
+		}
+	}
+	return c.found
+}
+
+// check does the same, but for the session policies, in the order of the
+// sections and of the names. A parser checks those where they are written.
 func check(d *Document) []finding {
 	c := &checker{doc: d}
 	if d == nil {
@@ -83,7 +98,7 @@ func check(d *Document) []finding {
 	}
 	c.cycles()
 	if len(d.Admins) == 0 {
-		c.add([]string{"admins"}, nil, "no group administers Starback: `admins` must name one")
+		c.missing([]string{"admins"}, "no group administers Starback: `admins` must name one")
 	}
 	c.groups([]string{"admins"}, d.Admins)
 	if l := d.Settings.UserLifetime; l < minUserLifetime || l > maxUserLifetime {
@@ -280,18 +295,20 @@ func (c *checker) wait(at []string, d time.Duration) {
 	}
 }
 
-// session checks what AssumeRole is given.
-func (c *checker) session(at func(...string) []string, r *Role) {
-	if r.SessionPolicy != "" {
-		var ps problems
-		n := readJSON(newSource("session_policy", 0, r.SessionPolicy), []byte(r.SessionPolicy), &ps)
-		if n != nil && checkSessionPolicy(n, &ps) != r.SessionPolicy && len(ps.found) == 0 {
-			ps.add(n.at, nil, "the session policy is not minified")
-		}
-		for _, p := range ps.found {
-			c.add(at("session_policy"), p.suggest, "%s", p.message)
-		}
+// sessionPolicy checks a session policy that is stored as minified JSON.
+func (c *checker) sessionPolicy(at []string, stored string) {
+	var ps problems
+	n := readJSON(newSource("session_policy", 0, stored), []byte(stored), &ps)
+	if n != nil && checkSessionPolicy(n, &ps) != stored && len(ps.found) == 0 {
+		ps.add(n.at, nil, "the session policy is not minified")
 	}
+	for _, p := range ps.found {
+		c.add(at, p.suggest, "%s", p.message)
+	}
+}
+
+// session checks what else AssumeRole is given.
+func (c *checker) session(at func(...string) []string, r *Role) {
 	if len(r.SessionPolicyARNs) > MaxSessionPolicyARNs {
 		c.add(at("session_policy_arns"), nil, "AWS takes %d session policy ARNs at most", MaxSessionPolicyARNs)
 	}

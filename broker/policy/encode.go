@@ -15,7 +15,7 @@ import (
 // times in UTC, no white space. Documents that mean the same encode the same.
 // Encode refuses what Decode would refuse.
 func (d *Document) Encode() ([]byte, error) {
-	if found := check(d); len(found) > 0 {
+	if found := checkStored(d); len(found) > 0 {
 		return nil, fmt.Errorf("policy: encode: %w", found[0])
 	}
 	b, err := json.Marshal(d.canonical())

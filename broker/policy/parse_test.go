@@ -263,16 +263,10 @@ func TestBombs(t *testing.T) {
 		"keys":          keys.String(),
 		"literals":      fill("a: |\n"),
 		"long key":      strings.Repeat("k", size-10) + ": 1",
-		"aliases":       fill("*a "),
 		"anchors":       fill("&a "),
-		"tags":          fill("! "),
 		"bars":          fill("|\n"),
 		"quotes":        fill("'"),
-		"documents":     fill("---\n"),
-		"colons":        fill(": "),
-		"commas":        fill(","),
 		"words":         "a: " + fill("x ")[3:],
-		"items":         fill("- a\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,7 +28,7 @@ what each of them sees in Slack, and ends.
 With --as, it types a command into a sandbox that runs (starback serve
 --sandbox), and prints what that person then sees. With --click, it presses a
 button that person sees. With --channel, it prints a channel.`,
-		Example: "  starback demo\n  starback demo --as alice '/starback prod-readonly 1h INC-1 looking'\n  starback demo --as alice --click fish\n  starback demo --channel starback-audit",
+		Example: "  starback demo\n  starback demo --as alice '/starback prod-readonly 1h INC-1 looking'\n  starback demo --as alice --click 'New keys for fish'\n  starback demo --channel starback-audit",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 && as == "" {
 				return usageError{errors.New("who types that? Say --as alice")}
@@ -113,7 +113,7 @@ var scene = []step{
 
 // scene starts a sandbox, plays the scene and ends.
 func (p *program) scene(ctx context.Context, logFile string) (err error) {
-	out := io.Writer(io.Discard)
+	out := io.Discard
 	if logFile != "" {
 		f, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {

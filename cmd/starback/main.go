@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the sandbox shows each person their own time of day
 )
 
 func main() {

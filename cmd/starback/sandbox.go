@@ -70,11 +70,11 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 	if w.folder, err = os.MkdirTemp("", "starback-sandbox-"); err != nil {
 		return nil, err
 	}
-	if w.listener, err = net.Listen("tcp", addr); err != nil {
+	if w.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", addr); err != nil {
 		return nil, err
 	}
 	w.slack = sandbox.NewSlack(sandbox.SlackConfig{Now: time.Now})
-	slackURL, err := w.serve(w.slack)
+	slackURL, err := w.serve(ctx, w.slack)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 	w.slack.AddChannel(sandbox.SlackChannel{ID: auditChannel, Name: "starback-audit", Members: []string{"U0CAROL"}, BotIn: true})
 
 	w.aws = sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now})
-	awsURL, err := w.serve(w.aws)
+	awsURL, err := w.serve(ctx, w.aws)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +116,8 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 }
 
 // serve puts a stand-in on a port of its own.
-func (w *world) serve(h http.Handler) (url string, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func (w *world) serve(ctx context.Context, h http.Handler) (url string, err error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

@@ -76,7 +76,7 @@ func (p *program) serve(cmd *cobra.Command, addr string, s settings) error {
 	if err = errors.Join(err, awsErr); err != nil {
 		return configError(err)
 	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,10 @@
 // Package storetest is one conformance suite for every store: what package
 // broker's interfaces promise, one subtest a promise. It uses nothing but those
-// interfaces, fixes the clock, and needs no order among its subtests.
+// interfaces, fixes the clock, and runs its subtests side by side.
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -78,7 +79,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 // cases runs each promise as a subtest, with an empty store.
 func cases(t *testing.T, open func(*testing.T) Store, promises []promise) {
 	for _, p := range promises {
-		t.Run(p.name, func(t *testing.T) { p.holds(t, open(t)) })
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.holds(t, open(t))
+		})
 	}
 }
 
@@ -132,8 +136,31 @@ func wantNoErr(t *testing.T, err error) {
 // wantSame fails the test unless got is want.
 func wantSame(t *testing.T, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(bytes.Equal)); diff != "" {
 		t.Fatalf("(-want +got)\n%s", diff)
+	}
+}
+
+// patience is how long a read that may lag behind the newest writes is repeated
+// before it counts as wrong.
+const patience = 5 * time.Second
+
+// wantSoon fails the test unless look returns want, sooner or later.
+func wantSoon[T any](t *testing.T, want T, look func(context.Context) (T, error)) {
+	t.Helper()
+	waiting, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		got := must(look(t.Context()))(t)
+		diff := cmp.Diff(want, got)
+		if diff == "" {
+			return
+		}
+		select {
+		case <-waiting.Done():
+			t.Fatalf("(-want +got)\n%s", diff)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
