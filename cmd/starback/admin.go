@@ -14,17 +14,18 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/cmd/internal/config"
 	"github.com/starback/starback/store"
 )
 
 // openStore opens the store that a flag or STARBACK_STORE names.
 func (p *program) openStore(ctx context.Context, flag string) (*store.SQLite, error) {
 	if flag == "" {
-		flag = strings.TrimSpace(p.getenv(envStore))
+		flag = strings.TrimSpace(p.getenv(config.Store))
 	}
-	path, err := storePath(flag)
+	path, err := config.StorePath(flag)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", envStore, err)}
+		return nil, usageError{fmt.Errorf("%s: %w", config.Store, err)}
 	}
 	return store.OpenSQLite(ctx, path, store.SQLiteOptions{})
 }
@@ -66,7 +67,7 @@ own under your profile, "Copy member ID" (U…).`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+envStore+")")
+	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+config.Store+")")
 	cmd.Flags().StringVar(&name, "admin", "", "the administrator's name in Starback")
 	cmd.Flags().StringVar(&slack, "slack", "", "the administrator in Slack, as T012AB/U0456")
 	for _, required := range []string{"admin", "slack"} {
@@ -88,7 +89,7 @@ does not name stay as they are. A running server follows from its next request.`
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			parsed, err := policy.Load(os.DirFS(filepath.Dir(file)), filepath.Base(file))
+			parsed, err := loadPolicy(file)
 			if err != nil {
 				return err
 			}
@@ -126,7 +127,7 @@ does not name stay as they are. A running server follows from its next request.`
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the policy file")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "why, for the trail")
-	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+envStore+")")
+	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+config.Store+")")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON (needs --yes)")
 	_ = cmd.MarkFlagRequired("file")
@@ -138,6 +139,17 @@ does not name stay as they are. A running server follows from its next request.`
 		return nil
 	}
 	return cmd
+}
+
+// loadPolicy reads a policy file and the session policies beside it. A link
+// that leads out of the file's folder is not followed.
+func loadPolicy(file string) (*policy.File, error) {
+	folder, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return policy.Load(folder.FS(), filepath.Base(file))
 }
 
 // printPlan says what an apply changes.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/cmd/internal/config"
 	"github.com/starback/starback/sandbox"
 	"github.com/starback/starback/store"
 )
@@ -97,18 +98,18 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 	if err != nil {
 		return nil, err
 	}
-	cfg := config{
-		signingSecret: broker.NewSecret(w.slack.SigningSecret()),
-		botToken:      broker.NewSecret(w.slack.BotToken()),
-		slackAPI:      slackURL + "/api/",
-		teams:         []string{"T0SANDBOX"},
-		hosts:         []string{slackURL[len("http://"):]},
-		storePath:     filepath.Join(w.folder, "starback.db"),
-		base:          "ssm:" + baseParameter,
-		auditChannel:  auditChannel,
-		signIn:        awsURL + "/federation",
+	cfg := config.Config{
+		SigningSecret: broker.NewSecret(w.slack.SigningSecret()),
+		BotToken:      broker.NewSecret(w.slack.BotToken()),
+		SlackAPI:      slackURL + "/api/",
+		Teams:         []string{"T0SANDBOX"},
+		Hosts:         []string{slackURL[len("http://"):]},
+		StorePath:     filepath.Join(w.folder, "starback.db"),
+		Base:          "ssm:" + baseParameter,
+		AuditChannel:  auditChannel,
+		SignIn:        awsURL + "/federation",
 	}
-	if err := applyExample(ctx, cfg.storePath, out); err != nil {
+	if err := applyExample(ctx, cfg.StorePath, out); err != nil {
 		return nil, err
 	}
 	w.service, err = newService(ctx, cfg, awsCfg, out)
@@ -203,7 +204,7 @@ func (w *world) close() {
 
 // serveSandbox is serve --sandbox.
 func (p *program) serveSandbox(ctx context.Context, addr string) error {
-	if !loopbackHost(addr) {
+	if !config.LoopbackHost(addr) {
 		return usageError{fmt.Errorf("--addr %s: the sandbox listens on this machine only", addr)}
 	}
 	w, err := newWorld(ctx, addr, p.stdout)

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/starback/starback/cmd/internal/config"
 )
 
 const defaultAddr = "127.0.0.1:8080"
@@ -41,7 +43,7 @@ and stand-ins for AWS and Slack on this machine.`,
 				}
 				return p.serveSandbox(cmd.Context(), addr)
 			}
-			s := readSettings(p.getenv)
+			s := config.Read(p.getenv)
 			for name, value := range flags {
 				if *value != "" {
 					s[name] = *value
@@ -52,27 +54,27 @@ and stand-ins for AWS and Slack on this machine.`,
 	}
 	cmd.Flags().StringVar(&addr, "addr", defaultAddr, "HOST:PORT to listen on")
 	cmd.Flags().BoolVar(&inSandbox, "sandbox", false, "stand-ins for AWS and Slack, and example people")
-	for _, name := range settingNames {
-		if f, ok := flagOf[name]; ok {
-			flags[name] = cmd.Flags().String(f.flag, "", f.usage+" ("+name+")")
+	for _, name := range config.Names {
+		if f, ok := config.Flags[name]; ok {
+			flags[name] = cmd.Flags().String(f.Flag, "", f.Usage+" ("+name+")")
 		}
 	}
 	return cmd
 }
 
 // serve runs against the real Slack and AWS, or what stands in for them.
-func (p *program) serve(cmd *cobra.Command, addr string, s settings) error {
+func (p *program) serve(cmd *cobra.Command, addr string, s config.Settings) error {
 	ctx := cmd.Context()
-	awsCfg, awsErr := loadAWS(ctx)
+	awsCfg, awsErr := config.LoadAWS(ctx)
 	if awsErr == nil {
-		if err := checkEndpoints(os.Environ()); err != nil {
+		if err := config.CheckEndpoints(os.Environ()); err != nil {
 			return configError(err)
 		}
-		if err := s.resolve(ctx, awsCfg); err != nil {
+		if err := s.Resolve(ctx, awsCfg); err != nil {
 			return configError(err)
 		}
 	}
-	cfg, err := s.check()
+	cfg, err := s.Check()
 	if err = errors.Join(err, awsErr); err != nil {
 		return configError(err)
 	}
@@ -96,12 +98,12 @@ func configError(err error) error {
 // refuseRealThings keeps the sandbox away from a real workspace and a real
 // store.
 func refuseRealThings(getenv func(string) string, flags map[string]*string) error {
-	for _, name := range []string{envBotToken, envAppToken, envSigningSecret} {
+	for _, name := range []string{config.BotToken, config.AppToken, config.SigningSecret} {
 		if getenv(name) != "" {
 			return fmt.Errorf("%s is set: --sandbox has a Slack of its own, and takes no real token", name)
 		}
 	}
-	for _, name := range settingNames {
+	for _, name := range config.Names {
 		if getenv(name) != "" || flags[name] != nil && *flags[name] != "" {
 			return fmt.Errorf("%s is set: --sandbox makes its own, and touches no other", name)
 		}

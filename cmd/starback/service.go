@@ -17,6 +17,7 @@ import (
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/cloud"
+	"github.com/starback/starback/cmd/internal/config"
 	"github.com/starback/starback/store"
 )
 
@@ -31,7 +32,7 @@ const (
 
 // A service is everything that serve runs, put together.
 type service struct {
-	cfg    config
+	cfg    config.Config
 	log    *slog.Logger
 	store  *store.SQLite
 	minter *cloud.Minter
@@ -44,40 +45,40 @@ type service struct {
 
 // newService puts a service together. It opens the store and touches nothing
 // else. Audit lines and logs go to out.
-func newService(ctx context.Context, cfg config, awsCfg aws.Config, out io.Writer) (*service, error) {
-	client := httpClient()
+func newService(ctx context.Context, cfg config.Config, awsCfg aws.Config, out io.Writer) (*service, error) {
+	client := config.HTTPClient()
 	log := slog.New(slog.NewJSONHandler(out, nil))
 	minter, err := cloud.New(cloud.Config{
-		AWS: awsCfg, Base: cfg.base, SignInURL: cfg.signIn, Issuer: consoleIssuer, HTTP: client, Now: time.Now,
+		AWS: awsCfg, Base: cfg.Base, SignInURL: cfg.SignIn, Issuer: consoleIssuer, HTTP: client, Now: time.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := bot.NewSealer(cfg.signingSecret, rand.Reader)
+	sealer, err := bot.NewSealer(cfg.SigningSecret, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.OpenSQLite(ctx, cfg.storePath, store.SQLiteOptions{})
+	db, err := store.OpenSQLite(ctx, cfg.StorePath, store.SQLiteOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", envStore, err)
+		return nil, fmt.Errorf("%s: %w", config.Store, err)
 	}
-	slack := bot.NewClient(cfg.botToken, cfg.slackAPI, cfg.auditChannel, client)
+	slack := bot.NewClient(cfg.BotToken, cfg.SlackAPI, cfg.AuditChannel, client)
 	b := broker.New(broker.Config{
 		Ledger: db, Identities: db, Users: db, Archive: db, Outbox: db,
 		Minter: minter, Directory: slack, Teller: slack,
 		Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader,
 	})
 	worker := &bot.Worker{
-		Broker: b, Sealer: sealer, Courier: bot.NewCourier(cfg.hosts, client), Client: slack, Now: time.Now, Log: log,
+		Broker: b, Sealer: sealer, Courier: bot.NewCourier(cfg.Hosts, client), Client: slack, Now: time.Now, Log: log,
 	}
 	s := &service{cfg: cfg, log: log, store: db, minter: minter, slack: slack, broker: b}
 	s.jobs = &drain{queue: db, do: worker.Do, now: time.Now, log: log, wake: make(chan struct{}, 1)}
 	s.front = &bot.Front{
-		SigningSecret: cfg.signingSecret, Teams: cfg.teams, Queue: s.jobs, Sealer: sealer,
+		SigningSecret: cfg.SigningSecret, Teams: cfg.Teams, Queue: s.jobs, Sealer: sealer,
 		Version: version(), Now: time.Now, Log: log,
 	}
-	if !cfg.appToken.IsZero() {
-		s.socket = bot.NewSocket(s.front, cfg.botToken, cfg.appToken, cfg.slackAPI, client, log)
+	if !cfg.AppToken.IsZero() {
+		s.socket = bot.NewSocket(s.front, cfg.BotToken, cfg.AppToken, cfg.SlackAPI, client, log)
 	}
 	return s, nil
 }

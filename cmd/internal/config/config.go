@@ -1,0 +1,256 @@
+// Package config is how Starback's programs are told what to do: by the
+// environment, by flags, and by files and SSM parameters that those name.
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/cloud"
+)
+
+// Names of the environment.
+const (
+	SigningSecret = "SLACK_SIGNING_SECRET"
+	BotToken      = "SLACK_BOT_TOKEN"
+	AppToken      = "SLACK_APP_TOKEN"
+	SlackAPI      = "SLACK_API_URL"
+	Teams         = "STARBACK_SLACK_TEAMS"
+	Hosts         = "STARBACK_RESPONSE_HOSTS"
+	Store         = "STARBACK_STORE"
+	Base          = "STARBACK_BASE"
+	Audit         = "STARBACK_AUDIT_CHANNEL"
+	SignIn        = "STARBACK_SIGNIN_URL"
+)
+
+// Settings are what a program is told, each by a name of the environment. A value
+// file:PATH is read from that file, and ssm:/path from that SSM parameter.
+type Settings map[string]string
+
+// Flags gives the settings that a flag overrides. Secrets have none: a command
+// line is seen by everybody on the machine.
+var Flags = map[string]struct{ Flag, Usage string }{
+	Store:    {"store", "where everything is kept: file:PATH"},
+	Base:     {"base", `base credentials: "default" for the AWS chain, or "ssm:/path"`},
+	Teams:    {"slack-teams", "comma-separated Slack team or enterprise ids that are ours"},
+	Audit:    {"audit-channel", "Slack channel id that the audit trail is posted to"},
+	Hosts:    {"response-hosts", "comma-separated hosts a response_url may point to"},
+	SlackAPI: {"slack-api-url", "another Slack Web API base (loopback only)"},
+	SignIn:   {"signin-url", "another console sign-in endpoint (loopback only)"},
+}
+
+var Names = []string{
+	SigningSecret, BotToken, AppToken, SlackAPI, Teams, Hosts, Store, Base, Audit, SignIn,
+}
+
+// Read takes Settings from the environment.
+func Read(getenv func(string) string) Settings {
+	s := Settings{}
+	for _, name := range Names {
+		s[name] = strings.TrimSpace(getenv(name))
+	}
+	return s
+}
+
+// Resolve reads the values that are kept in files and in SSM. STARBACK_STORE
+// and STARBACK_BASE are not looked into: there the prefix is part of the value.
+func (s Settings) Resolve(ctx context.Context, cfg aws.Config) error {
+	var problems []error
+	for _, name := range Names {
+		if name == Store || name == Base {
+			continue
+		}
+		if path, ok := strings.CutPrefix(s[name], "file:"); ok {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("%s: %w", name, err))
+			}
+			s[name] = strings.TrimSpace(string(b))
+		} else if path, ok := strings.CutPrefix(s[name], "ssm:"); ok {
+			value, err := cloud.Parameter(ctx, cfg, path)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("%s: %w", name, err))
+			}
+			s[name] = strings.TrimSpace(value.Reveal())
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// A Config is Settings that make sense.
+type Config struct {
+	SigningSecret, BotToken, AppToken broker.Secret
+	SlackAPI                          string   // ends in a slash; empty: Slack's own
+	Teams, Hosts                      []string // Slack's ids that are ours; hosts of response URLs
+	StorePath                         string
+	Base                              string
+	AuditChannel                      string // empty: no audit is posted
+	SignIn                            string // empty: AWS's own
+}
+
+var (
+	teamWord    = regexp.MustCompile(`^[TE][A-Z0-9]{1,31}$`)
+	channelWord = regexp.MustCompile(`^[CG][A-Z0-9]{1,31}$`)
+)
+
+// Check makes a Config of Settings, without touching the network. All that is
+// wrong is said at once, a line each.
+func (s Settings) Check() (Config, error) {
+	var problems []error
+	wrong := func(name, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
+	}
+	c := Config{
+		SigningSecret: broker.NewSecret(s[SigningSecret]),
+		BotToken:      broker.NewSecret(s[BotToken]),
+		AppToken:      broker.NewSecret(s[AppToken]),
+		Base:          s[Base],
+		AuditChannel:  s[Audit],
+		Teams:         list(s[Teams]),
+		Hosts:         list(s[Hosts]),
+	}
+	if s[SigningSecret] == "" {
+		wrong(SigningSecret, "not set; it stands under Basic Information in the Slack app's settings")
+	}
+	if !strings.HasPrefix(s[BotToken], "xoxb-") {
+		wrong(BotToken, "want a bot token, which begins with xoxb-; it stands under OAuth & Permissions")
+	}
+	if s[AppToken] != "" && !strings.HasPrefix(s[AppToken], "xapp-") {
+		wrong(AppToken, "want an app-level token, which begins with xapp-")
+	}
+	if len(c.Teams) == 0 {
+		wrong(Teams, "not set; name the Slack team ids (T…) or the enterprise id (E…) to serve")
+	}
+	for _, team := range c.Teams {
+		if !teamWord.MatchString(team) {
+			wrong(Teams, "%q is not a team or enterprise id such as T012AB", team)
+		}
+	}
+	if len(c.Hosts) == 0 {
+		c.Hosts = []string{"hooks.slack.com"}
+	}
+	for _, host := range c.Hosts {
+		if host != "hooks.slack.com" && !LoopbackHost(host) {
+			wrong(Hosts, "%q is neither hooks.slack.com nor on this machine", host)
+		}
+	}
+	var err error
+	if c.StorePath, err = StorePath(s[Store]); err != nil {
+		wrong(Store, "%v", err)
+	}
+	switch {
+	case c.Base == "":
+		c.Base = "default"
+	case c.Base != "default" && !strings.HasPrefix(c.Base, "ssm:/"):
+		wrong(Base, `%q is neither "default" nor "ssm:/path"`, c.Base)
+	}
+	if c.AuditChannel != "" && !channelWord.MatchString(c.AuditChannel) {
+		wrong(Audit, "%q is not a channel id such as C012AB; a name will not do", c.AuditChannel)
+	}
+	if c.SlackAPI = s[SlackAPI]; c.SlackAPI != "" {
+		if err := onLoopback(c.SlackAPI); err != nil {
+			wrong(SlackAPI, "%v", err)
+		}
+		c.SlackAPI = strings.TrimSuffix(c.SlackAPI, "/") + "/"
+	}
+	if c.SignIn = s[SignIn]; c.SignIn != "" {
+		if err := onLoopback(c.SignIn); err != nil {
+			wrong(SignIn, "%v", err)
+		}
+	}
+	return c, errors.Join(problems...)
+}
+
+// StorePath reads STARBACK_STORE.
+func StorePath(value string) (string, error) {
+	path, ok := strings.CutPrefix(value, "file:")
+	switch {
+	case value == "":
+		return "", errors.New("not set; say where to keep everything, as in file:/var/lib/starback/starback.db")
+	case !ok || path == "":
+		return "", fmt.Errorf("%q is not file:PATH", value)
+	}
+	return path, nil
+}
+
+// CheckEndpoints refuses AWS endpoints that are neither AWS's nor on this
+// machine: whoever answers there is given credentials.
+func CheckEndpoints(environ []string) error {
+	var problems []error
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "AWS_ENDPOINT_URL") || value == "" {
+			continue
+		}
+		u, err := url.Parse(value)
+		vendor := err == nil && u.Scheme == "https" &&
+			slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws"}, func(suffix string) bool { return strings.HasSuffix(u.Hostname(), suffix) })
+		if !vendor && onLoopback(value) != nil {
+			problems = append(problems, fmt.Errorf("%s: an endpoint must be AWS's own over https, or on this machine", name))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// onLoopback refuses URLs that lead off this machine.
+func onLoopback(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || !LoopbackHost(u.Host) {
+		return fmt.Errorf("%q is not an http URL on this machine, as in http://127.0.0.1:8000/", raw)
+	}
+	return nil
+}
+
+// LoopbackHost says whether HOST or HOST:PORT is this machine itself.
+func LoopbackHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// list splits a comma-separated value.
+func list(value string) []string {
+	var out []string
+	for word := range strings.SplitSeq(value, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			out = append(out, word)
+		}
+	}
+	return out
+}
+
+// LoadAWS returns the SDK's configuration, from its own environment and files.
+// It does not touch the network.
+func LoadAWS(ctx context.Context) (aws.Config, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return aws.Config{}, errors.New("AWS_REGION: not set; say in which Region to call AWS, as in eu-west-1")
+	}
+	return cfg, nil
+}
+
+// HTTPClient is what everything but the SDK calls out with.
+func HTTPClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	return &http.Client{Timeout: 15 * time.Second, Transport: transport}
+}
