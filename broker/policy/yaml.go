@@ -135,7 +135,7 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 		case token.MappingValueType:
 			keys++
 			if tk.Prev != nil && len(tk.Prev.Value) > maxKeyLength {
-				refuse(tk.Prev, "the key is longer than %d characters", maxKeyLength)
+				refuse(tk.Prev, "the key is longer than %d bytes", maxKeyLength)
 			}
 		}
 		if tk.Type != token.CommentType {
