@@ -108,26 +108,23 @@ func requestState(r *broker.Request) string {
 
 // timeline is what a thread says of new Events.
 func timeline(notices []broker.Notice) message {
-	var said []string
-	m := message{}
+	var lines []string
 	for _, n := range notices {
 		if n.Event != nil {
-			said = append(said, eventLine(*n.Event))
+			lines = append(lines, eventLine(*n.Event))
 		}
 	}
-	for len(said) > 0 {
-		n := min(len(said), 4) // a line is at most some 700 characters
-		m.blocks = append(m.blocks, section(strings.Join(said[:n], "\n")))
-		said = said[n:]
-	}
-	m.text = fmt.Sprintf("%d new entries of the timeline.", len(notices))
-	if len(m.blocks) > maxBlocks {
-		m.blocks = m.blocks[:maxBlocks]
+	m := message{text: fmt.Sprintf("New in the timeline: %d.", len(lines))}
+	var shown int
+	m.blocks, shown = list(lines)
+	if rest := len(lines) - shown; rest > 0 {
+		m.blocks = append(m.blocks, small(fmt.Sprintf("And %d more, in the audit index", rest)))
 	}
 	return m
 }
 
-// eventLine is one Event in words of ours. It holds no text of a user's.
+// eventLine is one Event in words of ours, at most some 700 characters. It
+// holds no text of a user's.
 func eventLine(e broker.Event) string {
 	at := fmt.Sprintf("<!date^%d^{time_secs}|%s>", e.Time.Unix(), e.Time.UTC().Format("15:04:05 UTC"))
 	switch e.Event {

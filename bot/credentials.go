@@ -45,7 +45,19 @@ var errUnpasteable = errors.New("a credential holds a character that cannot be p
 // credentialsMessage is what the requester sees: the console button, what it
 // is and when it ends, and blocks to paste, in turn, into the reader's own
 // shell. It is the one message that holds secrets.
+//
+// A console link that leaves no room for the keys is left out.
 func credentialsMessage(i broker.Issued) (message, error) {
+	m, err := writeCredentials(i)
+	if errors.Is(err, errTooLong) && !i.Console.IsZero() {
+		i.Console, i.ConsoleErr = broker.Secret{}, errTooLong
+		return writeCredentials(i)
+	}
+	return m, err
+}
+
+// writeCredentials is credentialsMessage with the link it is given.
+func writeCredentials(i broker.Issued) (message, error) {
 	shell := i.User.Shell
 	if _, known := writers[shell]; !known {
 		shell = broker.Shells[0]
@@ -78,8 +90,8 @@ func credentialsMessage(i broker.Issued) (message, error) {
 		m.blocks = append(m.blocks, code(part))
 	}
 	m.blocks = append(m.blocks, shellButtons(shell, i.Request.ID), small(footer(i, link != "")))
-	if len(m.blocks) > maxBlocks {
-		return message{}, fmt.Errorf("credentials that need %d blocks", len(m.blocks))
+	if !m.fits() {
+		return message{}, errTooLong
 	}
 	return m, nil
 }

@@ -44,7 +44,7 @@ var durationWord = regexp.MustCompile(`^(?:[0-9]{1,4}h)?(?:[0-9]{1,5}m)?$`)
 // parseCommand reads a command. It accepts whatever it is given: a text
 // without words asks for help, and a word that is no verb is taken for a role.
 func parseCommand(text string) command {
-	words := strings.Fields(cleanText(text))
+	words := strings.Fields(cleanText(unescape(text)))
 	if len(words) == 0 {
 		return command{verb: verbHelp}
 	}
@@ -81,11 +81,15 @@ func parseDuration(word string) (time.Duration, bool) {
 	return d, err == nil && d > 0
 }
 
+// unescape undoes Slack's escapes of what somebody typed.
+func unescape(s string) string { return unescaper.Replace(s) }
+
+var unescaper = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
+
 // cleanText makes somebody's text fit to be kept and shown: valid UTF-8, one
-// line, no control or bidirectional characters, Slack's escapes undone.
+// line, no control or bidirectional characters.
 func cleanText(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(s)
 	return strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):

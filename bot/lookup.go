@@ -8,9 +8,6 @@ import (
 	"github.com/starback/starback/broker/policy"
 )
 
-// maxRoles is how many roles one message lists.
-const maxRoles = 100
-
 // rolesMessage lists what the person may ask for.
 func rolesMessage(me broker.Me) message {
 	if len(me.Roles) == 0 {
@@ -21,33 +18,22 @@ func rolesMessage(me broker.Me) message {
 		count = fmt.Sprintf("You may ask for %d roles.", len(me.Roles))
 	}
 	m := say(count, "")
-	shown := me.Roles[:min(len(me.Roles), maxRoles)]
-	var said []string
-	size := 0
-	flush := func() {
-		if len(said) > 0 {
-			m.blocks = append(m.blocks, section(strings.Join(said, "\n")))
-			said, size = nil, 0
-		}
+	lines := make([]string, len(me.Roles))
+	for i, r := range me.Roles {
+		lines[i] = roleLine(r)
 	}
-	for _, r := range shown {
-		line := roleLine(r)
-		if size+len(line)+1 > maxSection {
-			flush()
-		}
-		said, size = append(said, line), size+len(line)+1
-	}
-	flush()
+	blocks, shown := list(lines)
+	m.blocks = append(m.blocks, blocks...)
 	foot := "Type `/starback ROLE` and, if you like, a duration and a reason"
-	if rest := len(me.Roles) - len(shown); rest > 0 {
+	if rest := len(me.Roles) - shown; rest > 0 {
 		foot = fmt.Sprintf("And %d more. ", rest) + foot
 	}
 	m.blocks = append(m.blocks, small(foot))
-	m.text += " " + strings.ReplaceAll(names(roleNames(shown), 20), "`", "") + "."
+	m.text += " " + strings.ReplaceAll(names(roleNames(me.Roles), 20), "`", "") + "."
 	return m
 }
 
-// roleLine is one role, at most some 500 bytes.
+// roleLine is one role, at most some 700 characters.
 func roleLine(r *policy.Role) string {
 	line := fmt.Sprintf("`%s`  %s, up to %s", r.Name, accountOf(r), span(r.MaxDuration))
 	if r.Ticket != nil {

@@ -2,9 +2,11 @@ package bot
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/slack-go/slack"
 
@@ -19,6 +21,10 @@ const (
 	maxButtonURL  = 3000
 	maxButtonText = 75
 	maxFallback   = 4000 // of the text beside the blocks
+	// maxMessage is the text that all blocks may hold together. Slack does not
+	// document it, and refuses somewhere above 13,000.
+	maxMessage = 13_000
+	maxList    = maxMessage - 1000 // of that, for the lines of a list
 )
 
 // A message is what a person sees, and the text that stands for it where
@@ -34,11 +40,42 @@ const (
 	inChannel = "in_channel"
 )
 
+// errTooLong says that Slack would not take a message.
+var errTooLong = errors.New("the message is too long for Slack")
+
+// fits says whether Slack takes that many blocks and that much text.
+func (m message) fits() bool { return len(m.blocks) <= maxBlocks && m.size() <= maxMessage }
+
+// size is how much text the blocks hold together, in characters. Quoted text,
+// of which there is little, is not counted.
+func (m message) size() int {
+	n := 0
+	for _, b := range m.blocks {
+		switch b := b.(type) {
+		case *slack.SectionBlock:
+			n += utf8.RuneCountInString(b.Text.Text)
+		case *slack.ContextBlock:
+			for _, e := range b.ContextElements.Elements {
+				if t, ok := e.(*slack.TextBlockObject); ok {
+					n += utf8.RuneCountInString(t.Text)
+				}
+			}
+		case *slack.ActionBlock:
+			for _, e := range b.Elements.ElementSet {
+				if button, ok := e.(*slack.ButtonBlockElement); ok {
+					n += utf8.RuneCountInString(button.Text.Text)
+				}
+			}
+		}
+	}
+	return n
+}
+
 // encode returns the message as Slack's response URLs and acknowledgements
 // take it.
 func (m message) encode(responseType string, replace bool) ([]byte, error) {
-	if len(m.blocks) > maxBlocks {
-		return nil, fmt.Errorf("a message of %d blocks", len(m.blocks))
+	if !m.fits() {
+		return nil, errTooLong
 	}
 	return json.Marshal(slack.WebhookMessage{
 		Text: cut(m.text, maxFallback), Blocks: &slack.Blocks{BlockSet: m.blocks}, ResponseType: responseType, ReplaceOriginal: replace,
@@ -76,6 +113,29 @@ func small(mrkdwn string) slack.Block {
 	return slack.NewContextBlock("", slack.NewTextBlockObject(slack.MarkdownType, cut(mrkdwn, maxSection), false, true))
 }
 
+// list puts lines of our own words, each shorter than a paragraph may be, into
+// paragraphs. Shown is how many lines there was room for in one message.
+func list(lines []string) (blocks []slack.Block, shown int) {
+	var paragraph []string
+	size, total := 0, 0
+	for _, line := range lines {
+		n := utf8.RuneCountInString(line) + 1
+		if total += n; total > maxList {
+			break
+		}
+		if size += n; size > maxSection {
+			blocks = append(blocks, section(strings.Join(paragraph, "\n")))
+			paragraph, size = nil, n
+		}
+		paragraph = append(paragraph, line)
+		shown++
+	}
+	if len(paragraph) > 0 {
+		blocks = append(blocks, section(strings.Join(paragraph, "\n")))
+	}
+	return blocks, shown
+}
+
 // quote is text of a user's: shown as it is, never as markup. Control and
 // bidirectional characters are stripped.
 func quote(label, text string) slack.Block {
@@ -102,9 +162,9 @@ const maxCode = maxSection - 2*len(fence) - 2
 func word(s string) string { return "`" + escape(strings.ReplaceAll(s, "`", "'")) + "`" }
 
 // escape writes the three characters that Slack's markup gives a meaning.
-func escape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
-}
+func escape(s string) string { return escaper.Replace(s) }
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // cut shortens s to n characters, and shows that it did.
 func cut(s string, n int) string {

@@ -50,13 +50,8 @@ func (s *Socket) Run(ctx context.Context) error {
 
 // take answers one envelope. One that is not answered is sent again by Slack.
 func (s *Socket) take(ctx context.Context, e socketmode.Event) {
-	switch e.Type {
-	case socketmode.EventTypeConnected:
+	if e.Type == socketmode.EventTypeConnected {
 		s.log.Info("connected to Slack over Socket Mode")
-		return
-	case socketmode.EventTypeInvalidAuth:
-		s.log.Error("Slack does not accept SLACK_APP_TOKEN")
-		return
 	}
 	if e.Request == nil || e.Request.EnvelopeID == "" {
 		return

@@ -28,7 +28,7 @@ func explain(err error, asked command) message {
 	case errors.Is(err, broker.ErrNotFound):
 		return say("That request is not known any more. Ask for the role again.", "")
 	case errors.Is(err, broker.ErrInvalid):
-		return say("I cannot take that command as it is: the reason may be at most 1,000 characters long. Shorten it and try again.", "")
+		return say("I cannot take that command as it is: the name of a role has at most 63 characters, and a reason may have 1,000. Shorten it and try again.", "")
 	default:
 		return say("Something went wrong and nothing was issued. Try again in a minute.", "")
 	}
@@ -49,6 +49,7 @@ var identityWords = map[policy.Rule]string{
 	policy.RuleUserExpired:    "Your access to Starback has expired. Ask an administrator to renew it.",
 	policy.RuleOwnerMissing:   "Nobody answers for this application, so nothing can be issued to it. Ask an administrator to give it an owner.",
 	policy.RulePolicyMissing:  "Starback has no policy yet, so nothing can be issued. Ask an administrator to apply one.",
+	policy.RuleTimeMissing:    "Starback does not know what time it is, so nothing can be issued. Tell an administrator.",
 	policy.RuleUserUnknown:    "Starback does not know you yet. Ask an administrator to add you.",
 }
 
@@ -59,7 +60,7 @@ func refusalWords(r *broker.Refusal, asked command) string {
 	if words, ok := identityWords[d.Rule]; ok {
 		return words
 	}
-	role := "`" + escape(string(asked.role)) + "`"
+	role := word(string(asked.role))
 	switch d.Rule {
 	case broker.RuleUnbound:
 		return "Starback does not know you yet. Give an administrator your Slack id from the line below, and ask to be added."
@@ -80,9 +81,9 @@ func refusalWords(r *broker.Refusal, asked command) string {
 	case policy.RuleEndsSoon:
 		return "Your access ends in less than 15 minutes, and AWS issues nothing shorter. Ask an administrator to renew it."
 	case policy.RuleTicketMissing:
-		return fmt.Sprintf("%s needs a ticket that looks like `%s`, as in `/starback %s 1h TICKET why`.", role, escape(d.Role.Ticket.String()), d.Role.Name)
+		return fmt.Sprintf("%s needs a ticket that looks like %s, as in `/starback %s 1h TICKET why`.", role, word(d.Role.Ticket.String()), d.Role.Name)
 	case policy.RuleTicketMismatch:
-		return fmt.Sprintf("%s needs a ticket that looks like `%s`.", role, escape(d.Role.Ticket.String()))
+		return fmt.Sprintf("%s needs a ticket that looks like %s.", role, word(d.Role.Ticket.String()))
 	case policy.RuleReasonMissing:
 		return fmt.Sprintf("%s needs a reason: put it at the end, as in `/starback %s 1h looking into the queue`.", role, d.Role.Name)
 	case policy.RuleApprovalRequired:

@@ -1,0 +1,107 @@
+package bot_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starback/starback/bot"
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/sandbox"
+	"github.com/starback/starback/store"
+)
+
+// connect opens a Socket for the length of the test.
+func connect(t *testing.T, w *world) {
+	t.Helper()
+	w.SetApp("") // from here on nothing comes over HTTP
+	socket := bot.NewSocket(w.front, broker.NewSecret(w.BotToken()), broker.NewSecret(w.AppToken()), w.url+"/api/", http.DefaultClient, slog.New(slog.NewJSONHandler(w.log, nil)))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- socket.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the socket ended with %v", err)
+		}
+	})
+	connected(t, w)
+}
+
+// connected waits until one connection is open.
+func connected(t *testing.T, w *world) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); w.Connected() != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections", w.Connected())
+		}
+	}
+}
+
+// TestSocket has everything come over Socket Mode, before and after Slack
+// closes the connection.
+func TestSocket(t *testing.T) {
+	w := newWorld(t, store.SQLiteOptions{})
+	connect(t, w)
+	has(t, w.types("U1", "help"), "gives you short-term AWS credentials")
+	has(t, w.types("U1", "prod-readonly"), "export AWS_ACCESS_KEY_ID='ASIA0000000000000001'")
+	has(t, w.presses("U1", "shell:fish"), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000002'")
+
+	w.Disconnect()
+	for deadline := time.Now().Add(10 * time.Second); w.Calls()["apps.connections.open"] != 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not connected again")
+		}
+	}
+	connected(t, w)
+
+	if err := w.SetUser("U1", func(u *sandbox.SlackUser) { u.Deleted = true }); err != nil {
+		t.Fatal(err)
+	}
+	if acks, err := w.UserChanged(t.Context(), "U1"); err != nil || len(acks) != 1 || acks[0].Problem != "" {
+		t.Fatalf("%+v, %v", acks, err)
+	}
+	w.work()
+	has(t, w.types("U1", "prod-readonly"), "Slack says that this account is deactivated")
+	if acks, err := w.Event(t.Context(), "team_join", map[string]any{"user": map[string]any{"id": "U7"}}); err != nil || acks[0].Problem != "" {
+		t.Errorf("another event: %+v, %v", acks, err)
+	}
+	if w.mint.made != 2 {
+		t.Errorf("%d credentials were made", w.mint.made)
+	}
+}
+
+// TestSocketWithAFullQueue holds that the person is told, or Slack is.
+func TestSocketWithAFullQueue(t *testing.T) {
+	w := newWorld(t, store.SQLiteOptions{MaxJobs: 1})
+	connect(t, w)
+	w.types("U1", "prod-readonly")
+	w.sends("U2", "roles") // fills the queue
+
+	seen := w.Seen("U1")
+	ack, err := w.Click(t.Context(), "U1", seen[len(seen)-1], "shell:fish")
+	if err != nil || ack.Problem != "operation_timeout" {
+		t.Errorf("a button: %q, %v", ack.Problem, err)
+	}
+	w.sends("U1", "roles")
+	has(t, w.sees("U1"), "Starback could not take your command, and nothing was done.")
+	w.work()
+	has(t, w.sees("U2"), "You may ask for 2 roles.")
+	if w.mint.made != 1 {
+		t.Errorf("%d credentials were made", w.mint.made)
+	}
+}
+
+// TestSocketRefused holds that a token Slack does not accept ends Run.
+func TestSocketRefused(t *testing.T) {
+	w := newWorld(t, store.SQLiteOptions{})
+	socket := bot.NewSocket(w.front, broker.NewSecret(w.BotToken()), broker.NewSecret("xapp-wrong"), w.url+"/api/", http.DefaultClient, slog.New(slog.NewJSONHandler(w.log, nil)))
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	if err := socket.Run(ctx); err == nil || !strings.Contains(err.Error(), "invalid_auth") {
+		t.Errorf("Run: %v", err)
+	}
+}
