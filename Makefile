@@ -47,8 +47,9 @@ cover: ## test coverage, by package and in coverage.html
 	$(GO) tool cover -html=coverage.out -o coverage.html
 
 .PHONY: bench
-bench: ## benchmarks
+bench: ## benchmarks, then the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test ./bench -run '^TestFigures$$' -count=1 -v -figures
 
 .PHONY: build
 build: ## bin/starback

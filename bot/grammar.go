@@ -1,7 +1,6 @@
 package bot
 
 import (
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -38,9 +37,6 @@ type command struct {
 	words    string        // the rest: a ticket, a reason
 }
 
-// durationWord is a duration that parses whole: 30m, 2h, 1h30m.
-var durationWord = regexp.MustCompile(`^(?:[0-9]{1,4}h)?(?:[0-9]{1,5}m)?$`)
-
 // parseCommand reads a command. It accepts whatever it is given: a text
 // without words asks for help, and a word that is no verb is taken for a role.
 func parseCommand(text string) command {
@@ -63,22 +59,12 @@ func parseCommand(text string) command {
 	c := command{verb: verbRole, role: policy.RoleName(strings.ToLower(words[0]))}
 	words = words[1:]
 	if len(words) > 0 {
-		if d, ok := parseDuration(words[0]); ok {
+		if d, err := policy.ParseDuration(strings.ToLower(words[0])); err == nil {
 			c.duration, words = d, words[1:]
 		}
 	}
 	c.words = strings.Join(words, " ")
 	return c
-}
-
-// parseDuration reads 30m, 2h or 1h30m. Anything else is not a duration.
-func parseDuration(word string) (time.Duration, bool) {
-	word = strings.ToLower(word)
-	if word == "" || !durationWord.MatchString(word) {
-		return 0, false
-	}
-	d, err := time.ParseDuration(word)
-	return d, err == nil && d > 0
 }
 
 // unescape undoes Slack's escapes of what somebody typed.

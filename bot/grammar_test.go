@@ -61,7 +61,8 @@ func TestParseCommand(t *testing.T) {
 		{"prod 1.5h", role("prod", 0, "1.5h")},
 		{"prod -1h", role("prod", 0, "-1h")},
 		{"prod 30m1h", role("prod", 0, "30m1h")},
-		{"prod 10000h", role("prod", 0, "10000h")},
+		{"prod 10000h", role("prod", 10000*time.Hour, "")}, // refused later, as more than the role allows
+		{"prod 1000000h", role("prod", 0, "1000000h")},
 		{"prod 90s", role("prod", 0, "90s")},
 		{"prod h", role("prod", 0, "h")},
 

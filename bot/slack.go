@@ -38,6 +38,10 @@ func (c *Client) Ready(ctx context.Context) error {
 // Profile implements broker.Directory.
 func (c *Client) Profile(ctx context.Context, id broker.SlackID) (broker.Profile, error) {
 	u, err := c.api.GetUserInfoContext(ctx, id.User)
+	var refused slack.SlackErrorResponse
+	if errors.As(err, &refused) && (refused.Err == "user_not_found" || refused.Err == "user_not_visible") {
+		return broker.Profile{}, nil // for good: somebody without a standing
+	}
 	if err != nil {
 		return broker.Profile{}, slackError(err)
 	}

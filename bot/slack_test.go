@@ -62,7 +62,7 @@ func TestProfile(t *testing.T) {
 		"somebody else": `{"ok":true,"user":{"id":"U2","team_id":"T1"}}`,
 		"in capitals":   `{"ok":true,"user":{"id":"u1","team_id":"T1"}}`,
 		"nobody":        `{"ok":true}`,
-		"not found":     `{"ok":false,"error":"user_not_found"}`,
+		"refused":       `{"ok":false,"error":"account_inactive"}`,
 		"no JSON":       `<html>`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +70,17 @@ func TestProfile(t *testing.T) {
 				t.Errorf("%+v, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestNobody is somebody whom Slack does not know, or does not show: that is an
+// answer, and a refusal.
+func TestNobody(t *testing.T) {
+	for _, code := range []string{"user_not_found", "user_not_visible"} {
+		got, err := profile(t, broker.SlackID{Team: "T1", User: "U1"}, `{"ok":false,"error":"`+code+`"}`)
+		if err != nil || got.Standing == broker.Active || got != (broker.Profile{}) {
+			t.Errorf("%s: %+v, %v", code, got, err)
+		}
 	}
 }
 

@@ -150,6 +150,11 @@ func notTaken(requestID string) message {
 	return say("Starback could not take your command, and nothing was done. Try again in a minute.", requestLine(requestID))
 }
 
+// givenUp answers a command that failed time and again.
+func givenUp(requestID string) message {
+	return say("Your command failed time and again, and will not be tried any more. If you see no answer to it, type it again.", requestLine(requestID))
+}
+
 // helpMessage says what can be typed. A word that means nothing here is named.
 func helpMessage(unknown string) message {
 	lead := "*Starback* gives you short-term AWS credentials, in a message only you can see."

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -30,8 +31,15 @@ type Later struct{ After time.Duration }
 func (l *Later) Error() string { return "not yet: again in " + l.After.String() }
 
 // Do carries out a Job. Nil says that it is finished, whatever came of it;
-// *Later that it is to be done again.
-func (w *Worker) Do(ctx context.Context, job broker.Job) error {
+// *Later that it is to be done again; another error that it brought the worker
+// down, and may be tried again.
+func (w *Worker) Do(ctx context.Context, job broker.Job) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.Log.Error("a job brought its worker down", "job", job.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errors.New("a panic")
+		}
+	}()
 	todo, err := w.Sealer.open(job)
 	if err != nil {
 		w.Log.Error("dropped a job", "job", job.ID, "err", err)
@@ -50,6 +58,32 @@ func (w *Worker) Do(ctx context.Context, job broker.Job) error {
 	default:
 		w.Log.Error("dropped a job of an unknown kind", "job", job.ID)
 		return nil
+	}
+}
+
+// GiveUp says good-bye to a Job that failed time and again: in the log, with
+// the Request's id, and to the person.
+func (w *Worker) GiveUp(ctx context.Context, job broker.Job, cause error) {
+	todo, err := w.Sealer.open(job)
+	if err != nil {
+		w.Log.Error("gave a job up", "job", job.ID, "err", cause)
+		return
+	}
+	w.Log.Error("gave a job up", "job", job.ID, "request_id", todo.requestID(), "slack", todo.Caller, "tries", job.Tries+1, "err", cause)
+	if todo.Kind != workStanding {
+		_ = w.answer(ctx, todo, givenUp(todo.requestID()))
+	}
+}
+
+// requestID is the id of the Request that the work is about; empty if none.
+func (w work) requestID() string {
+	switch w.Kind {
+	case workCommand:
+		return commandAsk(w).RequestID()
+	case workButton:
+		return w.Value
+	default:
+		return ""
 	}
 }
 

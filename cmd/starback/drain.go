@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -35,11 +33,12 @@ type jobQueue interface {
 // A drain carries out the Jobs of a durable queue. It is a broker.Queue
 // itself, so that a Job put on it is begun at once.
 type drain struct {
-	queue jobQueue
-	do    func(context.Context, broker.Job) error
-	now   func() time.Time
-	log   *slog.Logger
-	wake  chan struct{}
+	queue  jobQueue
+	do     func(context.Context, broker.Job) error
+	giveUp func(context.Context, broker.Job, error)
+	now    func() time.Time
+	log    *slog.Logger
+	wake   chan struct{}
 }
 
 // Enqueue implements broker.Queue.
@@ -103,7 +102,7 @@ func (d *drain) one(ctx, working context.Context) bool {
 		return false
 	}
 	d.nudge() // there may be more, for another worker
-	err = d.try(working, job)
+	err = d.do(working, job)
 	// Whatever came of it is written down even while the program is stopping.
 	after := context.WithoutCancel(working)
 	var later *bot.Later
@@ -115,7 +114,7 @@ func (d *drain) one(ctx, working context.Context) bool {
 		err = d.queue.Retry(after, job.ID, d.now().Add(time.Second<<job.Tries))
 	default:
 		if err != nil {
-			d.log.Error("gave a job up", "job", job.ID, "tries", job.Tries+1, "err", err)
+			d.giveUp(after, job, err)
 		}
 		err = d.queue.Done(after, job.ID)
 	}
@@ -123,14 +122,4 @@ func (d *drain) one(ctx, working context.Context) bool {
 		d.log.Error("cannot write to the queue", "job", job.ID, "err", err)
 	}
 	return true
-}
-
-// try does a Job. A panic is an error of this Job's alone.
-func (d *drain) try(ctx context.Context, job broker.Job) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return d.do(ctx, job)
 }

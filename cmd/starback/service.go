@@ -72,7 +72,7 @@ func newService(ctx context.Context, cfg config.Config, awsCfg aws.Config, out i
 		Broker: b, Sealer: sealer, Courier: bot.NewCourier(cfg.Hosts, client), Client: slack, Now: time.Now, Log: log,
 	}
 	s := &service{cfg: cfg, log: log, store: db, minter: minter, slack: slack, broker: b}
-	s.jobs = &drain{queue: db, do: worker.Do, now: time.Now, log: log, wake: make(chan struct{}, 1)}
+	s.jobs = &drain{queue: db, do: worker.Do, giveUp: worker.GiveUp, now: time.Now, log: log, wake: make(chan struct{}, 1)}
 	s.front = &bot.Front{
 		SigningSecret: cfg.SigningSecret, Teams: cfg.Teams, Queue: s.jobs, Sealer: sealer,
 		Version: version(), Now: time.Now, Log: log,
