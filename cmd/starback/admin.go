@@ -30,6 +30,18 @@ func (p *program) openStore(ctx context.Context, flag string) (*store.SQLite, er
 	return store.OpenSQLite(ctx, path, store.SQLiteOptions{})
 }
 
+// needFlags refuses a command line that lacks one of the flags.
+func needFlags(names ...string) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		for _, name := range names {
+			if !cmd.Flags().Changed(name) {
+				return usageError{fmt.Errorf("%s needs --%s; as in:\n%s", cmd.CommandPath(), name, cmd.Example)}
+			}
+		}
+		return nil
+	}
+}
+
 func (p *program) initCommand() *cobra.Command {
 	var storeFlag, name, slack string
 	cmd := &cobra.Command{
@@ -70,9 +82,7 @@ own under your profile, "Copy member ID" (U…).`,
 	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+config.Store+")")
 	cmd.Flags().StringVar(&name, "admin", "", "the administrator's name in Starback")
 	cmd.Flags().StringVar(&slack, "slack", "", "the administrator in Slack, as T012AB/U0456")
-	for _, required := range []string{"admin", "slack"} {
-		_ = cmd.MarkFlagRequired(required)
-	}
+	cmd.PreRunE = needFlags("admin", "slack")
 	return cmd
 }
 
@@ -130,13 +140,12 @@ does not name stay as they are. A running server follows from its next request.`
 	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+config.Store+")")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON (needs --yes)")
-	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")
-	cmd.PreRunE = func(*cobra.Command, []string) error {
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if asJSON && !yes {
 			return usageError{errors.New("--json needs --yes: there is nobody to ask")}
 		}
-		return nil
+		return needFlags("file")(cmd, args)
 	}
 	return cmd
 }
