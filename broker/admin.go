@@ -23,6 +23,8 @@ type Admin struct {
 	Now        func() time.Time
 	Entropy    io.Reader
 	Author     string
+
+	ids ids
 }
 
 // defaultLifetime is how long the first administrator lasts.
@@ -55,14 +57,15 @@ func (a *Admin) Init(ctx context.Context, name policy.UserName, slack SlackID) (
 		}
 	}
 	user := User{
-		Name: name, ID: newID(now, a.Entropy), Enabled: true, Expires: now.Add(defaultLifetime),
+		Name: name, ID: a.ids.next(now, a.Entropy), Enabled: true, Expires: now.Add(defaultLifetime),
 		Groups: []policy.GroupName{"admins"}, Slack: slack, CreatedAt: now,
 	}
-	stored, err := a.putUser(ctx, User{}, user, now)
-	if err != nil {
+	// The User comes last: once there is one, Init is over. Until then the
+	// Identity binds nobody.
+	if err := a.bind(ctx, user, now); err != nil {
 		return User{}, err
 	}
-	return stored, a.bind(ctx, stored, now)
+	return a.putUser(ctx, User{}, user, now)
 }
 
 // A UserChange says what an Apply does to one User.
@@ -199,7 +202,7 @@ func (a *Admin) wanted(ctx context.Context, file *policy.File, now time.Time) ([
 func (a *Admin) userFrom(spec policy.User, was User, s policy.Settings, now time.Time) (User, error) {
 	u := was
 	if was.Version == 0 {
-		u = User{Name: spec.Name, ID: newID(now, a.Entropy), CreatedAt: now, Expires: now.Add(s.UserLifetime)}
+		u = User{Name: spec.Name, ID: a.ids.next(now, a.Entropy), CreatedAt: now, Expires: now.Add(s.UserLifetime)}
 	}
 	u.IsApp, u.Owner, u.Enabled = spec.App, spec.Owner, !spec.Disabled
 	u.Groups, u.Grants, u.Email = spec.Groups, spec.Grants, strings.ToLower(spec.Email)
@@ -270,7 +273,7 @@ func changeEvent(was, want User) EventName {
 // putUser stores want over was, with the Event that says how they differ.
 func (a *Admin) putUser(ctx context.Context, was, want User, now time.Time) (User, error) {
 	e := Event{
-		ID: newID(now, a.Entropy), Event: changeEvent(was, want), Time: now, Actor: a.Author,
+		ID: a.ids.next(now, a.Entropy), Event: changeEvent(was, want), Time: now, Actor: a.Author,
 		Subject: string(want.Name), Detail: changeDetail(was, want), Outcome: OutcomeOK,
 	}
 	want.Trail.Events = slices.Clone(want.Trail.Events)
@@ -287,7 +290,7 @@ func (a *Admin) putUser(ctx context.Context, was, want User, now time.Time) (Use
 // putPolicy makes doc the version after head.
 func (a *Admin) putPolicy(ctx context.Context, head Head, doc *policy.Document, name EventName, message string, now time.Time) error {
 	e := Event{
-		ID: newID(now, a.Entropy), Event: name, Time: now, Actor: a.Author,
+		ID: a.ids.next(now, a.Entropy), Event: name, Time: now, Actor: a.Author,
 		PolicyVersion: head.Version + 1, Detail: message, Outcome: OutcomeOK,
 	}
 	next := Head{Version: head.Version + 1, Digest: doc.Digest(), Author: a.Author, Message: message, AppliedAt: now}

@@ -13,6 +13,7 @@ package broker
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -40,6 +41,7 @@ type Broker struct {
 	Config
 	limits *limits
 	kick   chan struct{}
+	ids    ids
 }
 
 // New returns a Broker that works with c.
@@ -50,11 +52,29 @@ func New(c Config) *Broker {
 // now is the clock, in UTC and in whole milliseconds, as everything is stored.
 func (b *Broker) now() time.Time { return b.Now().UTC().Truncate(time.Millisecond) }
 
-// newID returns a fresh ULID: 26 characters, sorting by time.
-func (b *Broker) newID(now time.Time) string { return newID(now, b.Entropy) }
+func (b *Broker) newID(now time.Time) string { return b.ids.next(now, b.Entropy) }
 
-func newID(now time.Time, entropy io.Reader) string {
-	return ulid.MustNew(ulid.Timestamp(now), entropy).String()
+// ids makes ULIDs that sort in the order in which they were made, even within
+// one millisecond: Events are read in the order of their IDs. The zero value
+// is ready for use, always with the same entropy.
+type ids struct {
+	mu     sync.Mutex
+	last   time.Time
+	source *ulid.MonotonicEntropy
+}
+
+// next returns a fresh ULID: 26 characters, with the time now, or that of the
+// one before if that is later.
+func (s *ids) next(now time.Time, entropy io.Reader) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source == nil {
+		s.source = ulid.Monotonic(entropy, 0)
+	}
+	if now.After(s.last) {
+		s.last = now
+	}
+	return ulid.MustNew(ulid.Timestamp(s.last), s.source).String()
 }
 
 // A Me is what a caller may know of themselves.

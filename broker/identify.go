@@ -46,6 +46,10 @@ func (b *Broker) identify(ctx context.Context, id SlackID, now time.Time) (Facts
 		if facts.Identity, err = b.refreshStanding(ctx, facts.Identity, now); err != nil {
 			return facts, nil, err
 		}
+		if !bound(facts.Identity, facts.User) { // bound to somebody else meanwhile
+			facts.User = User{}
+			return facts, denyIdentity(RuleUnbound), nil
+		}
 	}
 	return facts, refuseStanding(facts.Identity.Standing), nil
 }

@@ -1,0 +1,339 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/store"
+)
+
+// empty is a store in which nothing is.
+func empty(t *testing.T) *store.SQLite {
+	t.Helper()
+	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "empty.db"), store.SQLiteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// wrote lists the calls of a tap that write.
+func (t *tap) wrote() []string {
+	return slices.DeleteFunc(t.made(), func(c string) bool { return !strings.HasPrefix(c, "Put") })
+}
+
+// deaths is a store that dies at its kth write, before it is done or after.
+func deaths(k int, after bool) (before, lost func(string, int) error) {
+	writes := 0
+	die := func(call string, _ int) error {
+		if strings.HasPrefix(call, "Put") {
+			if writes++; writes >= k {
+				return errDown
+			}
+		}
+		return nil
+	}
+	if after {
+		return nil, die
+	}
+	return die, nil
+}
+
+func TestInit(t *testing.T) {
+	w := newWorld(t)
+	w.tap = &tap{SQLite: empty(t)}
+	admin := w.admin(w.tap)
+	user, err := admin.Init(t.Context(), "carol", erin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := w.tap.Identify(t.Context(), erin)
+	if err != nil || facts.User.ID != user.ID || facts.PolicyVersion != 1 {
+		t.Errorf("facts %+v, %v", facts, err)
+	}
+	me, err := w.on(w.tap).Whoami(t.Context(), erin, "1")
+	if err != nil || !me.Admin || !me.User.Expires.Equal(began.Add(90*24*time.Hour)) {
+		t.Errorf("the first administrator: %+v, %v", me, err)
+	}
+	if _, err := admin.Init(t.Context(), "dave", bob); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// Init cut off at any write can be repeated, and then there is one
+// administrator, who is bound.
+func TestInitCutOff(t *testing.T) {
+	t.Parallel()
+	for _, after := range []bool{false, true} {
+		for k := 1; k <= 3; k++ {
+			w := newWorld(t)
+			w.tap = &tap{SQLite: empty(t)}
+			admin := w.admin(w.tap)
+			w.tap.watch(deaths(k, after))
+			if _, err := admin.Init(t.Context(), "carol", erin); !errors.Is(err, broker.ErrUnavailable) {
+				t.Errorf("write %d: err = %v", k, err)
+			}
+			w.tap.watch(nil, nil)
+			_, err := admin.Init(t.Context(), "carol", erin)
+			if complete := after && k == 3; complete != errors.Is(err, broker.ErrConflict) || !complete && err != nil {
+				t.Errorf("after dying at write %d: %v", k, err)
+			}
+			if me, err := w.on(w.tap).Whoami(t.Context(), erin, "1"); err != nil || !me.Admin {
+				t.Errorf("after dying at write %d (done: %v): %v", k, after, err)
+			}
+		}
+	}
+}
+
+// changed is the rules with something taken away, something given, somebody
+// new, and two people's identities exchanged.
+const changed = `
+version: 1
+accounts:
+  prod: {id: "111122223333"}
+groups:
+  admins: {}
+  dev: {grants: [plain]}
+  sre: {grants: [readonly]}
+admins: [admins]
+roles:
+  readonly: {account: prod, iam_role: starback/ReadOnly, max_duration: 8h}
+  plain:    {account: prod, iam_role: starback/Plain, max_duration: 3h}
+users:
+  alice: {slack: T0AB/UBOB, groups: [dev, sre], grants: [{role: plain, until: 2099-01-01T12:00:30+02:00}]}
+  bob:   {slack: T0AB/UALICE, groups: [dev, admins]}
+  erin:  {disabled: true}
+  frank: {slack: T0AB/UFRANK, groups: [dev]}
+  root:  {slack: T0AB/UROOT, groups: [admins, sre]}
+`
+
+// slackers are everybody who might get something.
+var slackers = []string{"UALICE", "UBOB", "UERIN", "UFRANK", "UROOT"}
+
+// rights lists what each person may ask for: the person, the user they act as
+// and the role; "admin" for an administrator.
+func rights(t *testing.T, s broker.Ledger) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	for _, person := range slackers {
+		facts, err := s.Identify(t.Context(), broker.SlackID{Team: "T0AB", User: person})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, i := facts.User, facts.Identity
+		if i.User != u.Name || i.UserID != u.ID || u.Slack != i.Slack || u.ID == "" {
+			continue
+		}
+		for _, r := range policy.Askable(facts.Policy, u.Subject(), began) {
+			out[fmt.Sprintf("%s as %s: %s (%v, approval: %v)", person, u.Name, r.Name, r.MaxDuration, r.Approval != nil)] = true
+		}
+		if policy.IsAdmin(facts.Policy, u.Subject(), began) {
+			out[person+" as "+string(u.Name)+": admin"] = true
+		}
+	}
+	return out
+}
+
+// A store that dies at any write never leaves anybody with more than before or
+// after, and a second Apply completes the first.
+func TestApplyNeverGrantsMoreThanEitherEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := rights(t, w.store)
+	w.apply(t, changed)
+	after := rights(t, w.store)
+	writes := len(w.tap.wrote())
+	if len(before) == 0 || len(after) == 0 || writes < 9 {
+		t.Fatalf("before %v, after %v, %d writes", before, after, writes)
+	}
+	for _, done := range []bool{false, true} {
+		for k := 1; k <= writes; k++ {
+			w := newWorld(t)
+			w.tap.watch(deaths(k, done))
+			admin := w.admin(w.tap)
+			if _, err := admin.Apply(t.Context(), parse(t, changed), "a change"); !errors.Is(err, broker.ErrUnavailable) {
+				t.Errorf("write %d: err = %v", k, err)
+			}
+			for right := range rights(t, w.store) {
+				if !before[right] && !after[right] {
+					t.Errorf("dead at write %d (done: %v), %s", k, done, right)
+				}
+			}
+			w.tap.watch(nil, nil)
+			w.apply(t, changed)
+			if diff := cmp.Diff(after, rights(t, w.store)); diff != "" {
+				t.Errorf("completed after dying at write %d (-want +got):\n%s", k, diff)
+			}
+		}
+	}
+}
+
+// What is taken from a user is taken in the first write, with what is given
+// left for the last.
+func TestApplyTakesAwayFirst(t *testing.T) {
+	later := began.Add(time.Hour).Format(time.RFC3339)
+	w := newWorld(t)
+	w.change(t, "alice", func(u *broker.User) { u.Grants = []policy.Grant{{Role: "guarded"}} })
+	w.tap.watch(nth("PutPolicy", 1), nil)
+	file := replace(replace(rules, "alice: {slack: T0AB/UALICE, groups: [dev]}",
+		"alice: {slack: T0AB/UALICE, groups: [sre], grants: [readonly2], expires: "+later+"}"), "max_duration: 2h", "max_duration: 1h")
+	if _, err := w.admin(w.tap).Apply(t.Context(), parse(t, file), ""); !errors.Is(err, broker.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	u, err := w.store.User(t.Context(), "alice")
+	if err != nil || len(u.Groups) != 0 || len(u.Grants) != 0 || !u.Expires.Equal(began.Add(time.Hour)) || !u.Enabled || u.Slack != alice {
+		t.Errorf("user %+v, %v", u, err)
+	}
+}
+
+// The order is: take away, then the Policy, then give.
+func TestApplyOrder(t *testing.T) {
+	w := newWorld(t)
+	var order []string
+	w.tap.watch(nil, func(call string, _ int) error {
+		if strings.HasPrefix(call, "Put") {
+			order = append(order, call)
+		}
+		return nil
+	})
+	w.apply(t, changed)
+	at := slices.Index(order, "PutPolicy")
+	give := slices.Index(order, "PutIdentity")
+	if at < 3 || give < at || slices.Contains(order[at+1:], "PutPolicy") {
+		t.Errorf("order %v", order)
+	}
+}
+
+func TestPlanIsWhatApplyDoes(t *testing.T) {
+	w := newWorld(t)
+	admin := w.admin(w.tap)
+	planned, err := admin.Plan(t.Context(), parse(t, changed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrote := w.tap.wrote(); len(wrote) != 0 {
+		t.Errorf("Plan wrote: %v", wrote)
+	}
+	applied, err := admin.Apply(t.Context(), parse(t, changed), "a change")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(planned, applied); diff != "" {
+		t.Errorf("(-planned +applied):\n%s", diff)
+	}
+	if applied.PolicyVersion != 2 || !applied.PolicyChanged || len(applied.Users) != 5 {
+		t.Errorf("applied %+v", applied)
+	}
+	want := map[policy.UserName]broker.EventName{
+		"alice": broker.EventUserChanged, "bob": broker.EventUserChanged, "erin": broker.EventUserDisabled,
+		"frank": broker.EventUserCreated, "root": broker.EventUserChanged,
+	}
+	got := map[policy.UserName]broker.EventName{}
+	for _, u := range applied.Users {
+		got[u.Name] = u.Event
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if detail := applied.Users[4].Detail; detail != "groups: admins → admins, sre" {
+		t.Errorf("root: %q", detail)
+	}
+
+	// The same again changes nothing, and writes nothing.
+	w.tap.watch(nil, nil)
+	applied, err = admin.Apply(t.Context(), parse(t, changed), "the same")
+	if err != nil || applied.PolicyChanged || applied.PolicyVersion != 2 || len(applied.Users) != 0 {
+		t.Errorf("again: %+v, %v", applied, err)
+	}
+	if wrote := w.tap.wrote(); len(wrote) != 0 {
+		t.Errorf("the same file wrote: %v", wrote)
+	}
+}
+
+func TestApplyTrail(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, replace(rules, "root:  {", "dora: {groups: [dev]}\n  root:  {"))
+	w.due(t)
+	found, err := w.store.Events(t.Context(), broker.EventQuery{Actor: "os:root", Since: began})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found = slices.DeleteFunc(found, func(e broker.Event) bool { return e.Subject != "dora" })
+	if len(found) != 1 {
+		t.Fatalf("events %+v", found)
+	}
+	last := found[0]
+	if last.Event != broker.EventUserCreated || last.Outcome != "ok" ||
+		!strings.HasPrefix(last.Detail, "enabled: true; expires: ") || !strings.HasSuffix(last.Detail, "; groups: dev") {
+		t.Errorf("event %+v", last)
+	}
+	if slices.ContainsFunc(w.teller.told, func(told broker.Telling) bool { return told.Request != nil }) {
+		t.Error("a change of a user is told of as a request")
+	}
+}
+
+func TestApplyRefuses(t *testing.T) {
+	tests := []struct {
+		name    string
+		prepare func(*testing.T, *world)
+		file    string
+		want    string
+	}{
+		{"no administrator left", nil, without(rules, "admins]}\n") + "]}\n", "nobody would be left in an admin group (admins)"},
+		{"only a disabled administrator", nil, replace(rules, "groups: [admins]}", "groups: [admins], disabled: true}"), "nobody would be left"},
+		{"a removed user's name", func(t *testing.T, w *world) {
+			w.change(t, "bob", func(u *broker.User) { u.Removed = true })
+		}, rules, `the name "bob" was a removed user's`},
+		{"the identity of a user not in the file", nil, replace(rules, "  bob:   {slack: T0AB/UBOB", "  dora:  {slack: T0AB/UBOB"), "would both be Slack's T0AB/UBOB"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.prepare != nil {
+				tt.prepare(t, w)
+			}
+			for what, f := range map[string]func() (broker.Applied, error){
+				"Apply": func() (broker.Applied, error) { return w.admin(w.tap).Apply(t.Context(), parse(t, tt.file), "") },
+				"Plan":  func() (broker.Applied, error) { return w.admin(w.tap).Plan(t.Context(), parse(t, tt.file)) },
+			} {
+				if _, err := f(); !errors.Is(err, broker.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%s: err = %v", what, err)
+				}
+			}
+			if wrote := w.tap.wrote(); len(wrote) != 0 {
+				t.Errorf("wrote %v", wrote)
+			}
+		})
+	}
+}
+
+// A file that another administrator was quicker than changes nothing after the
+// point where the two meet.
+func TestApplyConflict(t *testing.T) {
+	w := newWorld(t)
+	w.tap.watch(func(call string, n int) error {
+		if call == "PutPolicy" && n == 1 {
+			if _, err := w.admin(&tap{SQLite: w.store}).Apply(t.Context(), parse(t, without(rules, "settings: {bind_by_email: true}\n")), "quicker"); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}, nil)
+	_, err := w.admin(w.tap).Apply(t.Context(), parse(t, changed), "slower")
+	if !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("err = %v", err)
+	}
+	if head, _, err := w.store.Head(t.Context()); err != nil || head.Message != "quicker" {
+		t.Errorf("head %+v, %v", head, err)
+	}
+}

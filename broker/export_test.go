@@ -1,0 +1,14 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// LimitUsers is how many Users' limits are remembered at once.
+const LimitUsers = limitUsers
+
+// NewLimits gives tests the function by which a Broker limits how often each
+// User is issued credentials.
+func NewLimits() func(policy.UserName, time.Time) bool { return newLimits().allow }
