@@ -73,7 +73,7 @@ func openStore(t testing.TB) *store.SQLite {
 		t.Fatal(err)
 	}
 	admin := broker.Admin{
-		Users: s, Identities: s, Policies: s, Journal: broker.NewJournal(io.Discard),
+		Users: s, Identities: s, Policies: s,
 		Now: time.Now, Entropy: rand.Reader, Author: "bench",
 	}
 	if _, err := admin.Apply(t.Context(), file, "the rules"); err != nil {

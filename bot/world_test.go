@@ -197,7 +197,7 @@ func (w *world) apply(source string) {
 		w.t.Fatal(err)
 	}
 	admin := &broker.Admin{
-		Users: w.store, Identities: w.store, Policies: w.store, Journal: broker.NewJournal(w.log), Now: w.clock.Now,
+		Users: w.store, Identities: w.store, Policies: w.store, Now: w.clock.Now,
 		Entropy: rand.Reader, Author: "root@build-1",
 	}
 	if _, err := admin.Apply(w.t.Context(), file, "for the test"); err != nil {

@@ -14,12 +14,12 @@ import (
 
 // An Admin changes Users and the Policy. It needs the store alone, so that the
 // command line can administer while no server runs. Author names who is
-// administering, as the operating system or AWS knows them.
+// administering, as the operating system or AWS knows them. Its Events are on
+// the Trails of what it changes, and are logged by whoever passes those on.
 type Admin struct {
 	Users      Registry
 	Identities IdentityBook
 	Policies   PolicyBook
-	Journal    *Journal
 	Now        func() time.Time
 	Entropy    io.Reader
 	Author     string
@@ -242,9 +242,9 @@ func changeDetail(was, want User) string {
 	var out []string
 	say := func(what, a, b string) {
 		switch {
+		case was.Version == 0 && b != "":
+			out = append(out, what+": "+b)
 		case a == b:
-		case was.Version == 0:
-			out = append(out, what+": "+orNone(b))
 		default:
 			out = append(out, fmt.Sprintf("%s: %s → %s", what, orNone(a), orNone(b)))
 		}
@@ -283,7 +283,6 @@ func (a *Admin) putUser(ctx context.Context, was, want User, now time.Time) (Use
 	if err != nil {
 		return User{}, err
 	}
-	a.Journal.Audit(e, Metrics{})
 	return stored, nil
 }
 
@@ -298,7 +297,6 @@ func (a *Admin) putPolicy(ctx context.Context, head Head, doc *policy.Document, 
 	if err := a.Policies.PutPolicy(ctx, next, doc); err != nil {
 		return err
 	}
-	a.Journal.Audit(e, Metrics{})
 	return nil
 }
 
@@ -332,12 +330,17 @@ func orNone(s string) string {
 	return s
 }
 
-// day prints a moment to the minute, in UTC.
+// day prints a moment in UTC: to the minute, unless seconds tell it from
+// another.
 func day(t time.Time) string {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return ""
+	case t.Truncate(time.Minute).Equal(t):
+		return t.UTC().Format("2006-01-02 15:04 MST")
+	default:
+		return t.UTC().Format("2006-01-02 15:04:05.999 MST")
 	}
-	return t.UTC().Format("2006-01-02 15:04 MST")
 }
 
 func joinNames[T ~string](names []T) string {

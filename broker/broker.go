@@ -101,7 +101,7 @@ func (b *Broker) Whoami(ctx context.Context, caller SlackID, key string) (Me, er
 		}
 	}
 	if refused != nil {
-		return Me{}, b.refuseLookup(ctx, id, caller, facts, *refused, now)
+		return Me{}, b.refuseAside(ctx, EventLookupDenied, id, caller, facts, *refused, now)
 	}
 	subject := facts.User.Subject()
 	return Me{
@@ -113,10 +113,10 @@ func (b *Broker) Whoami(ctx context.Context, caller SlackID, key string) (Me, er
 	}, nil
 }
 
-// refuseLookup records a refused question and returns the Refusal.
-func (b *Broker) refuseLookup(ctx context.Context, id string, caller SlackID, f Facts, d policy.Decision, now time.Time) error {
+// refuseAside records a refusal that changes no Request, and returns it.
+func (b *Broker) refuseAside(ctx context.Context, name EventName, id string, caller SlackID, f Facts, d policy.Decision, now time.Time) error {
 	e := Event{
-		ID: b.newID(now), Event: EventLookupDenied, Time: now, RequestID: id, Slack: caller.String(),
+		ID: b.newID(now), Event: name, Time: now, RequestID: id, Slack: caller.String(),
 		Actor: actor(f.User), Decision: d.Effect.String(), Rule: d.Rule, PolicyVersion: f.PolicyVersion,
 	}
 	if err := b.Archive.Append(ctx, []Event{e}); err != nil {

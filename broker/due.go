@@ -48,11 +48,9 @@ func (b *Broker) Sweep(ctx context.Context, every time.Duration, report func(err
 // at a full batch.
 func (b *Broker) Due(ctx context.Context) (more bool, err error) {
 	now := b.now()
+	// What could be read is passed on, whatever could not.
 	pending, err := b.Outbox.Pending(ctx, now, dueBatch)
-	if err != nil {
-		return false, err
-	}
-	var errs []error
+	errs := []error{err}
 	waiting := map[NoticeKind]time.Duration{} // receivers that asked for patience
 	for _, p := range pending {
 		if err := b.passOn(ctx, p, now, waiting); err != nil {
@@ -70,6 +68,11 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 	s := Settlement{Thread: p.Trail.Thread, Later: map[string]Notice{}}
 	for _, e := range p.Trail.Events {
 		s.Indexed = append(s.Indexed, e.ID)
+		if p.Ref.Kind != RefRequest {
+			// What administrators do may happen where nothing is logged, as on
+			// the command line: their Events are logged here.
+			b.Journal.Audit(e, Metrics{})
+		}
 	}
 	var request *Request
 	if p.Ref.Kind == RefRequest {

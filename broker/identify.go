@@ -137,15 +137,17 @@ func (b *Broker) bindUser(ctx context.Context, user User, id SlackID, now time.T
 	if err != nil {
 		return stored, err
 	}
-	b.Journal.Audit(e, Metrics{})
 	b.wake()
 	return stored, nil
 }
 
 // StandingChanged takes in what Slack says of a person by itself. Somebody
-// whom Starback does not know is not remembered.
+// whom Starback does not know is not remembered. The Event comes first: if the
+// write after it fails, it is repeated, and the Event is there once all the
+// same.
 func (b *Broker) StandingChanged(ctx context.Context, id SlackID, standing Standing) error {
 	now := b.now()
+	event := b.newID(now)
 	for {
 		identity, err := b.Identities.Identity(ctx, id)
 		if errors.Is(err, ErrNotFound) {
@@ -154,24 +156,24 @@ func (b *Broker) StandingChanged(ctx context.Context, id SlackID, standing Stand
 		if err != nil {
 			return err
 		}
-		was := identity.Standing
+		e := Event{
+			ID: event, Event: EventStanding, Time: now, Subject: string(identity.User), Slack: id.String(),
+			Detail: "Slack says: " + orNone(string(standing)) + ".",
+		}
+		changed := identity.Standing != standing
+		if changed {
+			if err := b.Archive.Append(ctx, []Event{e}); err != nil {
+				return err
+			}
+		}
 		identity.Standing, identity.SeenAt = standing, now
-		_, err = b.Identities.PutIdentity(ctx, identity)
-		if isConflict(err) {
+		if _, err = b.Identities.PutIdentity(ctx, identity); isConflict(err) {
 			continue
 		}
-		if err != nil || was == standing {
-			return err
+		if err == nil && changed {
+			b.Journal.Audit(e, Metrics{})
 		}
-		e := Event{
-			ID: b.newID(now), Event: EventStanding, Time: now, Subject: string(identity.User), Slack: id.String(),
-			Detail: "Slack says: " + string(standing) + ".",
-		}
-		if err := b.Archive.Append(ctx, []Event{e}); err != nil {
-			return err
-		}
-		b.Journal.Audit(e, Metrics{})
-		return nil
+		return err
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 
 // Bounds on an ask, so that a Request stays one small item.
 const (
-	maxWords = 1000 // characters
-	maxKey   = 512  // bytes
+	maxWords    = 1000 // characters
+	maxKey      = 512  // bytes
+	maxSessions = 100  // of one window
 )
 
 // RuleRate refuses a User who asks too often.
@@ -186,6 +187,9 @@ func (a *attempt) recordAgain(ctx context.Context, caller SlackID) error {
 	}
 	if r.session(a.key) != nil {
 		return a.takeOver(ctx, r)
+	}
+	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
+		return b.refuseAside(ctx, EventDenied, a.id, caller, Facts{User: User{Name: r.User}}, policy.Decision{Rule: RuleWindowEnding}, a.began)
 	}
 	return a.addSession(ctx, r, EventAsked)
 }

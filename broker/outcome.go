@@ -20,7 +20,7 @@ var errLost = errors.New("another worker has taken this attempt over")
 // recordIssued writes that credentials exist. Unless it returns nil they must
 // not be released.
 func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked policy.Asked, c Credentials) error {
-	_, err := a.record(ctx, EventIssued, func(r *Request, s *Session, e *Event) {
+	err := a.record(ctx, EventIssued, func(r *Request, s *Session, e *Event) {
 		if !a.again {
 			r.OpenedAt, r.WindowEnd = a.began, a.began.Add(d.Duration)
 			r.Duration = d.Duration
@@ -48,7 +48,7 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 
 // refuse records a denial and returns it.
 func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.Asked) error {
-	_, err := a.record(ctx, EventDenied, func(r *Request, s *Session, e *Event) {
+	err := a.record(ctx, EventDenied, func(r *Request, s *Session, e *Event) {
 		if !a.again {
 			r.State = StateDenied
 		}
@@ -73,7 +73,7 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 // be recorded, the recorded ask stands without an outcome.
 func (a *attempt) fail(ctx context.Context, f *Fault) error {
 	f.RequestID = a.id
-	_, err := a.record(ctx, EventFailed, func(r *Request, s *Session, e *Event) {
+	err := a.record(ctx, EventFailed, func(r *Request, s *Session, e *Event) {
 		if !a.again {
 			r.State = StateClosed
 		}
@@ -105,7 +105,7 @@ func (a *attempt) describe(r *Request, d policy.Decision, asked policy.Asked) {
 // record makes a change to the Request, with its Event, as long as the attempt
 // still holds its Session. A store that fails is tried again; a write whose
 // answer was lost is recognised.
-func (a *attempt) record(ctx context.Context, name EventName, change func(*Request, *Session, *Event)) (Event, error) {
+func (a *attempt) record(ctx context.Context, name EventName, change func(*Request, *Session, *Event)) error {
 	b := a.broker
 	// The outcome is worth recording even if the caller has gone away.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), a.lease.Sub(b.now()))
@@ -118,7 +118,7 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		next := current.clone()
 		session := a.held(&next)
 		if session == nil || session.State != SessionMinting || !b.now().Before(a.lease) {
-			return Event{}, errLost
+			return errLost
 		}
 		e := a.event(name, next, session)
 		e.ID, e.Time = id, now
@@ -130,21 +130,21 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		case err == nil:
 			a.request = stored
 			b.Journal.Audit(e, metricsOf(e))
-			return e, nil
+			return nil
 		case isConflict(err) && stored.Version > 0:
 			if s := a.held(&stored); s != nil && s.State == session.State && s.AccessKeyID == session.AccessKeyID && s.Outcome == session.Outcome {
 				a.request = stored // our own write; only its answer was lost
 				b.Journal.Audit(e, metricsOf(e))
-				return e, nil
+				return nil
 			}
 			current = stored
 		case try == recordTries || ctx.Err() != nil:
-			return Event{}, err
+			return err
 		default:
 			b.pause(ctx, recordPause<<(try-1))
 		}
 		if try == recordTries {
-			return Event{}, err
+			return err
 		}
 	}
 }
@@ -181,10 +181,10 @@ func (a *attempt) describeEvent(e *Event, r Request) {
 	if e.Reason == "" && e.Ticket == "" {
 		e.Reason = r.Words
 	}
-	switch {
-	case e.Event == EventDenied:
+	switch e.Event {
+	case EventDenied:
 		e.Decision = policy.Deny.String()
-	case e.Event == EventIssued:
+	case EventIssued:
 		e.Decision = policy.Allow.String()
 	}
 }

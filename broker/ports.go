@@ -74,7 +74,8 @@ type Archive interface {
 // An Outbox finds the Trails that need attention and settles them.
 type Outbox interface {
 	// Pending returns up to limit aggregates whose Trail is due by now, the
-	// longest due first. It may lag behind the newest writes.
+	// longest due first. It may lag behind the newest writes. One that cannot
+	// be read is left out, and is the error beside the others.
 	Pending(ctx context.Context, now time.Time, limit int) ([]Pending, error)
 	// Settle applies s to the Trail of ref, however often it has changed
 	// meanwhile.

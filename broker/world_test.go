@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -110,7 +111,7 @@ var seeded = sync.OnceValues(func() ([]byte, error) {
 		return nil, err
 	}
 	a := broker.Admin{
-		Users: s, Identities: s, Policies: s, Journal: broker.NewJournal(&buffer{}),
+		Users: s, Identities: s, Policies: s,
 		Now: func() time.Time { return began }, Entropy: rand.Reader, Author: "os:root",
 	}
 	if _, err := a.Apply(context.Background(), file, "the rules"); err != nil {
@@ -127,7 +128,7 @@ var seeded = sync.OnceValues(func() ([]byte, error) {
 		}
 	}
 	once := broker.New(broker.Config{
-		Ledger: s, Archive: s, Outbox: s, Teller: &teller{}, Now: func() time.Time { return began },
+		Ledger: s, Archive: s, Outbox: s, Teller: &teller{}, Journal: broker.NewJournal(io.Discard), Now: func() time.Time { return began },
 	})
 	if _, err := once.Due(context.Background()); err != nil {
 		return nil, err
@@ -261,7 +262,7 @@ func (w *world) apply(t *testing.T, file string) {
 
 func (w *world) admin(s *tap) *broker.Admin {
 	return &broker.Admin{
-		Users: s, Identities: s, Policies: s, Journal: broker.NewJournal(w.journal),
+		Users: s, Identities: s, Policies: s,
 		Now: w.Now, Entropy: rand.Reader, Author: "os:root",
 	}
 }
