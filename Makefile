@@ -51,6 +51,14 @@ bench: ## benchmarks, then the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) test ./bench -run '^TestFigures$$' -count=1 -v -figures
 
+.PHONY: mutants
+mutants: ## break each invariant on purpose; a test must notice
+	@scripts/mutants
+
+.PHONY: package
+package: ## dist/lambda.zip and the CloudFormation template, for AWS Lambda
+	@scripts/package
+
 .PHONY: build
 build: ## bin/starback
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/starback ./cmd/starback
