@@ -140,7 +140,7 @@ func eventLine(e broker.Event) string {
 	case broker.EventFailed:
 		return fmt.Sprintf("%s  failed: `%s`", at, e.Outcome)
 	case broker.EventUndelivered:
-		return fmt.Sprintf("%s  session `%s` could not be shown: nobody has seen its keys", at, e.SessionID)
+		return fmt.Sprintf("%s  session `%s` may not have been shown: Slack did not confirm it", at, e.SessionID)
 	default:
 		return at + "  " + string(e.Event)
 	}
@@ -175,8 +175,9 @@ func eventMessage(e broker.Event) message {
 	return m
 }
 
-// undeliveredMessage tells a requester that credentials could not be shown.
+// undeliveredMessage tells a requester that credentials could not be shown, as
+// far as is known.
 func undeliveredMessage(r *broker.Request) message {
-	return say(fmt.Sprintf("I had credentials for %s for you, but Slack did not take the message. Nobody has seen them. Ask again when you need them.",
+	return say(fmt.Sprintf("I had credentials for %s for you, but Slack did not confirm that it showed them. If you do not see them, ask again.",
 		word(string(r.Role))), requestLine(r.ID))
 }

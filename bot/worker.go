@@ -42,8 +42,7 @@ func (w *Worker) Do(ctx context.Context, job broker.Job) (err error) {
 	}()
 	todo, err := w.Sealer.open(job)
 	if err != nil {
-		w.Log.Error("dropped a job", "job", job.ID, "err", err)
-		return nil
+		return err // by another secret, perhaps: a worker that has it may come by
 	}
 	switch todo.Kind {
 	case workCommand:
@@ -52,12 +51,12 @@ func (w *Worker) Do(ctx context.Context, job broker.Job) (err error) {
 		return w.button(ctx, todo)
 	case workStanding:
 		if err := w.Broker.StandingChanged(ctx, todo.Caller, todo.Standing); err != nil {
-			return w.again(todo, err)
+			w.Log.Warn("could not take in what Slack says of a person; trying again", "slack", todo.Caller, "err", err)
+			return w.again(todo, w.Now().Add(standingPause))
 		}
 		return nil
 	default:
-		w.Log.Error("dropped a job of an unknown kind", "job", job.ID)
-		return nil
+		return fmt.Errorf("a job of the unknown kind %q", todo.Kind)
 	}
 }
 
@@ -122,16 +121,17 @@ func (w *Worker) button(ctx context.Context, todo work) error {
 	if !ok {
 		return nil
 	}
-	if err := w.Broker.SetShell(ctx, todo.Caller, shell); err != nil {
-		w.Log.Error("could not remember a shell", "slack", todo.Caller, "err", err)
-		return w.answer(ctx, todo, explain(&broker.Fault{RequestID: todo.Value, Code: broker.FaultStore, Err: err}, command{}))
-	}
 	issued, err := w.Broker.IssueAgain(ctx, broker.AskAgain{
 		Caller: todo.Caller, RequestID: todo.Value, Key: todo.Key, Deadline: todo.Received.Add(jobPatience),
 	})
 	if err != nil {
 		return w.refused(ctx, todo, command{verb: verbRole}, err)
 	}
+	// Only who may have the keys changes anything by pressing the button.
+	if err := w.Broker.SetShell(ctx, todo.Caller, shell); err != nil {
+		w.Log.Warn("could not remember a shell", "slack", todo.Caller, "err", err)
+	}
+	issued.User.Shell = shell
 	return w.hand(ctx, todo, issued, true)
 }
 
@@ -157,7 +157,10 @@ func (w *Worker) hand(ctx context.Context, todo work, issued broker.Issued, repl
 func (w *Worker) refused(ctx context.Context, todo work, c command, err error) error {
 	var busy *broker.Busy
 	if errors.As(err, &busy) {
-		return w.again(todo, err)
+		if err := w.again(todo, busy.Until); err != nil {
+			return err
+		}
+		return w.answer(ctx, todo, givenUp(busy.RequestID))
 	}
 	var refusal *broker.Refusal
 	if errors.As(err, &refusal) && c.role == "" {
@@ -179,13 +182,18 @@ func namesIdentity(rule policy.Rule) bool {
 	return rule == broker.RuleUnbound || rule == policy.RuleUserUnknown || strings.HasPrefix(string(rule), "identity.email")
 }
 
-// again has the Job done again, while that is of use.
-func (w *Worker) again(todo work, err error) error {
-	if !w.Now().Before(todo.Received.Add(jobPatience)) {
-		w.Log.Error("gave a job up", "job", todo.id(), "err", err)
+// standingPause is how long to wait before news of a person is tried again.
+const standingPause = 5 * time.Second
+
+// again has the Job done again at the given time, while that is of use: nil
+// says that it is not.
+func (w *Worker) again(todo work, at time.Time) error {
+	now := w.Now()
+	if !now.Before(todo.Received.Add(jobPatience)) {
+		w.Log.Error("gave a job up", "job", todo.id(), "request_id", todo.requestID())
 		return nil
 	}
-	return &Later{After: 5 * time.Second}
+	return &Later{After: max(at.Sub(now), time.Second)}
 }
 
 // lookUp answers roles and whoami.

@@ -39,14 +39,15 @@ type Config struct {
 // A Broker carries out what surfaces ask for. It is safe for concurrent use.
 type Broker struct {
 	Config
-	limits *limits
+	limits *limits[policy.UserName] // of Sessions issued
+	asks   *limits[SlackID]         // of asks and questions
 	kick   chan struct{}
 	ids    ids
 }
 
 // New returns a Broker that works with c.
 func New(c Config) *Broker {
-	return &Broker{Config: c, limits: newLimits(), kick: make(chan struct{}, 1)}
+	return &Broker{Config: c, limits: newLimits[policy.UserName](limitEvery, limitBurst), asks: newLimits[SlackID](askEvery, askBurst), kick: make(chan struct{}, 1)}
 }
 
 // now is the clock, in UTC and in whole milliseconds, as everything is stored.
@@ -91,6 +92,9 @@ type Me struct {
 func (b *Broker) Whoami(ctx context.Context, caller SlackID, key string) (Me, error) {
 	now := b.now()
 	id := requestID(caller.String(), "lookup", key)
+	if err := b.tooMany(id, caller, now); err != nil {
+		return Me{}, err
+	}
 	facts, refused, err := b.identify(ctx, caller, now)
 	if err != nil {
 		return Me{}, &Fault{RequestID: id, Code: faultCode(err), Err: err}
@@ -111,6 +115,20 @@ func (b *Broker) Whoami(ctx context.Context, caller SlackID, key string) (Me, er
 		Roles:         policy.Askable(facts.Policy, subject, now),
 		PolicyVersion: facts.PolicyVersion,
 	}, nil
+}
+
+// tooMany refuses a Slack account that asks for more than anybody types, before
+// anything is stored for it. The log alone tells of it.
+func (b *Broker) tooMany(id string, caller SlackID, now time.Time) error {
+	if b.asks.allow(caller, now) {
+		return nil
+	}
+	d := policy.Decision{Effect: policy.Deny, Rule: RuleRate}
+	b.Journal.Audit(Event{
+		ID: b.newID(now), Event: EventLookupDenied, Time: now, RequestID: id, Slack: caller.String(),
+		Actor: ActorUnknown, Decision: d.Effect.String(), Rule: d.Rule,
+	}, Metrics{Denials: 1})
+	return &Refusal{RequestID: id, Decision: d}
 }
 
 // refuseAside records a refusal that changes no Request, and returns it.

@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	dueBatch    = 50
-	retryFirst  = 2 * time.Second
-	retryAtMost = 5 * time.Minute
+	dueBatch     = 50
+	retryFirst   = 2 * time.Second
+	retryAtMost  = 5 * time.Minute
+	tellPatience = 10 * time.Second
 )
 
 // wake asks a running Sweep to look now rather than at its next tick.
@@ -51,8 +52,17 @@ func (b *Broker) Due(ctx context.Context) (more bool, err error) {
 	// What could be read is passed on, whatever could not.
 	pending, err := b.Outbox.Pending(ctx, now, dueBatch)
 	errs := []error{err}
-	waiting := map[NoticeKind]time.Duration{} // receivers that asked for patience
+	// The index comes first, for all of them: it does not wait for Slack.
+	var indexed []Pending
 	for _, p := range pending {
+		if err := b.Archive.Append(ctx, p.Trail.Events); err != nil {
+			errs = append(errs, err)
+			continue // nothing is told of it, nothing taken off
+		}
+		indexed = append(indexed, p)
+	}
+	waiting := map[NoticeKind]time.Duration{} // receivers that need time
+	for _, p := range indexed {
 		if err := b.passOn(ctx, p, now, waiting); err != nil {
 			errs = append(errs, err)
 		}
@@ -60,19 +70,12 @@ func (b *Broker) Due(ctx context.Context) (more bool, err error) {
 	return len(pending) == dueBatch, errors.Join(errs...)
 }
 
-// passOn settles one aggregate's Trail as far as it can.
+// passOn tells what is due of one aggregate, and settles its Trail as far as
+// that went. Its Events are in the index.
 func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting map[NoticeKind]time.Duration) error {
-	if err := b.Archive.Append(ctx, p.Trail.Events); err != nil {
-		return err // not in the index: nothing is told, nothing taken off
-	}
 	s := Settlement{Thread: p.Trail.Thread, Later: map[string]Notice{}}
 	for _, e := range p.Trail.Events {
 		s.Indexed = append(s.Indexed, e.ID)
-		if p.Ref.Kind != RefRequest {
-			// What administrators do may happen where nothing is logged, as on
-			// the command line: their Events are logged here.
-			b.Journal.Audit(e, Metrics{})
-		}
 	}
 	var request *Request
 	if p.Ref.Kind == RefRequest {
@@ -91,8 +94,7 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 		err := error(&Patience{After: waiting[kind]})
 		if waiting[kind] == 0 {
 			var thread string
-			thread, err = b.Teller.Tell(ctx, Telling{Kind: kind, Notices: notices, Thread: s.Thread, Request: request})
-			if thread != "" {
+			if thread, err = b.tell(ctx, Telling{Kind: kind, Notices: notices, Thread: s.Thread, Request: request}); thread != "" {
 				s.Thread = thread
 			}
 		}
@@ -113,8 +115,29 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 			n.Due = now.Add(retryAfter(n.Tries, waiting[kind]))
 			s.Later[n.ID] = n
 		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			// One that does not answer is not waited for again and again.
+			waiting[kind] = max(waiting[kind], retryFirst)
+		}
 	}
-	return errors.Join(append(errs, b.Outbox.Settle(ctx, p.Ref, s))...)
+	if err := b.Outbox.Settle(ctx, p.Ref, s); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	if p.Ref.Kind != RefRequest {
+		// What administrators do may happen where nothing is logged, as on the
+		// command line: their Events are logged here.
+		for _, e := range p.Trail.Events {
+			b.Journal.Audit(e, Metrics{})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tell sends Notices, for no longer than tellPatience.
+func (b *Broker) tell(ctx context.Context, t Telling) (string, error) {
+	ctx, stop := context.WithTimeout(ctx, tellPatience)
+	defer stop()
+	return b.Teller.Tell(ctx, t)
 }
 
 // retryAfter is how long to wait before a further try: doubling, bounded, and

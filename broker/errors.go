@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/starback/starback/broker/policy"
 )
@@ -92,8 +93,11 @@ func (a *AlreadyIssued) Error() string {
 func (a *AlreadyIssued) Unwrap() error { return ErrConflict }
 
 // A Busy answers a Request that another worker is carrying out now. Come back
-// when its lease has ended. It wraps ErrConflict.
-type Busy struct{ RequestID string }
+// at Until, when its lease has ended. It wraps ErrConflict.
+type Busy struct {
+	RequestID string
+	Until     time.Time
+}
 
 // Error describes the case for logs.
 func (b *Busy) Error() string {

@@ -11,4 +11,6 @@ const LimitUsers = limitUsers
 
 // NewLimits gives tests the function by which a Broker limits how often each
 // User is issued credentials.
-func NewLimits() func(policy.UserName, time.Time) bool { return newLimits().allow }
+func NewLimits() func(policy.UserName, time.Time) bool {
+	return newLimits[policy.UserName](limitEvery, limitBurst).allow
+}

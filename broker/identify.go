@@ -142,9 +142,14 @@ func (b *Broker) bindUser(ctx context.Context, user User, id SlackID, now time.T
 }
 
 // StandingChanged takes in what Slack says of a person by itself. Somebody
-// whom Starback does not know is not remembered. The Event comes first: if the
-// write after it fails, it is repeated, and the Event is there once all the
-// same.
+// whom Starback does not know is not remembered.
+//
+// News may be late, repeated and out of order. Bad news counts at once. Good
+// news only means that Slack is asked before the next Request: it may be older
+// than what is known.
+//
+// The Event comes first: if the write after it fails, it is repeated, and the
+// Event is there once all the same.
 func (b *Broker) StandingChanged(ctx context.Context, id SlackID, standing Standing) error {
 	now := b.now()
 	event := b.newID(now)
@@ -160,13 +165,17 @@ func (b *Broker) StandingChanged(ctx context.Context, id SlackID, standing Stand
 			ID: event, Event: EventStanding, Time: now, Subject: string(identity.User), Slack: id.String(),
 			Detail: "Slack says: " + orNone(string(standing)) + ".",
 		}
-		changed := identity.Standing != standing
+		changed := standing != Active && identity.Standing != standing
 		if changed {
 			if err := b.Archive.Append(ctx, []Event{e}); err != nil {
 				return err
 			}
 		}
-		identity.Standing, identity.SeenAt = standing, now
+		if standing == Active {
+			identity.SeenAt = time.Time{}
+		} else {
+			identity.Standing, identity.SeenAt = standing, now
+		}
 		if _, err = b.Identities.PutIdentity(ctx, identity); isConflict(err) {
 			continue
 		}

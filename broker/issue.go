@@ -59,6 +59,9 @@ func (b *Broker) Issue(ctx context.Context, ask Ask) (Issued, error) {
 	if err := ask.check(); err != nil {
 		return Issued{}, err
 	}
+	if err := b.tooMany(a.id, ask.Caller, a.began); err != nil {
+		return Issued{}, err
+	}
 	if err := a.start(ctx, ask.Caller, func(ctx context.Context) error { return a.recordAsk(ctx, ask) }); err != nil {
 		return Issued{}, err
 	}
@@ -80,6 +83,9 @@ func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
 	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), again: true}
 	if ask.Key == "" || len(ask.Key) > maxKey {
 		return Issued{}, fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
+	}
+	if err := b.tooMany(a.id, ask.Caller, a.began); err != nil {
+		return Issued{}, err
 	}
 	if err := a.start(ctx, ask.Caller, func(ctx context.Context) error { return a.recordAgain(ctx, ask.Caller) }); err != nil {
 		return Issued{}, err
@@ -128,6 +134,7 @@ func (a *attempt) start(ctx context.Context, caller SlackID, record func(context
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer recovered(&identifyErr)
 		a.facts, a.refused, identifyErr = b.identify(ctx, caller, a.began)
 		a.metrics.Identify = b.now().Sub(a.began)
 	}()
@@ -144,6 +151,14 @@ func (a *attempt) start(ctx context.Context, caller SlackID, record func(context
 		return a.fail(ctx, &Fault{Code: faultCode(identifyErr), Err: identifyErr})
 	}
 	return nil
+}
+
+// recovered turns a panic of a goroutine's into its error: it must not end the
+// program, and others' requests with it.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v", p)
+	}
 }
 
 // recordAsk writes the Request, or finds what came of it before.
@@ -202,7 +217,7 @@ func (a *attempt) takeOver(ctx context.Context, r Request) error {
 	case old == nil || old.State != SessionMinting:
 		return &AlreadyIssued{RequestID: a.id}
 	case a.began.Before(old.Lease):
-		return &Busy{RequestID: a.id}
+		return &Busy{RequestID: a.id, Until: old.Lease}
 	}
 	old.State = SessionLost
 	return a.addSession(ctx, r, EventTakenOver)
@@ -221,8 +236,8 @@ func (a *attempt) addSession(ctx context.Context, r Request, name EventName) err
 		a.hold(stored, session)
 		b.Journal.Audit(e, Metrics{Requests: 1})
 		return nil
-	case isConflict(err):
-		return &Busy{RequestID: a.id}
+	case isConflict(err): // the sweeper, or another worker: look again soon
+		return &Busy{RequestID: a.id, Until: a.began.Add(time.Second)}
 	default:
 		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
 	}
@@ -265,6 +280,7 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 	linked := make(chan struct{})
 	go func() {
 		defer close(linked)
+		defer recovered(&issued.ConsoleErr)
 		if !role.Console {
 			return
 		}

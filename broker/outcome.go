@@ -77,9 +77,7 @@ func (a *attempt) fail(ctx context.Context, f *Fault) error {
 		if !a.again {
 			r.State = StateClosed
 		}
-		if a.facts.User.Name != "" {
-			r.User, r.UserID = a.facts.User.Name, a.facts.User.ID
-		}
+		a.claim(r)
 		s.State, s.Outcome = SessionFailed, string(f.Code)
 		e.Outcome = string(f.Code)
 	})
@@ -94,11 +92,17 @@ func (a *attempt) fail(ctx context.Context, f *Fault) error {
 func (a *attempt) describe(r *Request, d policy.Decision, asked policy.Asked) {
 	r.Ticket, r.Reason = asked.Ticket, asked.Reason
 	r.Rule, r.PolicyVersion = d.Rule, a.facts.PolicyVersion
-	if a.facts.User.Name != "" {
-		r.User, r.UserID = a.facts.User.Name, a.facts.User.ID
-	}
+	a.claim(r)
 	if d.Role != nil {
 		r.AccountID, r.RoleARN = d.Role.AccountID, d.Role.ARN
+	}
+}
+
+// claim writes down whose Request it is, once and for good: whoever presses its
+// buttons later does not make it theirs.
+func (a *attempt) claim(r *Request) {
+	if r.UserID == "" && a.facts.User.Name != "" {
+		r.User, r.UserID = a.facts.User.Name, a.facts.User.ID
 	}
 }
 
@@ -124,6 +128,9 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		e.ID, e.Time = id, now
 		change(&next, session, &e)
 		a.describeEvent(&e, next)
+		if a.facts.User.Name != "" {
+			e.Actor = string(a.facts.User.Name) // who acted, whosever Request it is
+		}
 		next.Trail.add(e, now)
 		stored, err := b.Ledger.PutRequest(ctx, next)
 		switch {
@@ -210,9 +217,9 @@ func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 		ID: b.newID(now), Event: EventUndelivered, Time: now, Actor: actor(issued.User), Slack: r.Slack.String(),
 		RequestID: r.ID, SessionID: issued.Session.ID, Role: r.Role, AccountID: r.AccountID,
 		AccessKeyID: issued.Session.AccessKeyID, Outcome: "undelivered",
-		Detail: "The credentials were issued, but Slack did not take the message. Nobody has seen them.",
+		Detail: "The credentials were issued, but Slack did not confirm that it showed them. They may not have been seen.",
 	}
-	for range recordTries {
+	for try := 1; ; try++ {
 		next := r.clone()
 		next.Trail.add(e, now)
 		next.Trail.Notices = append(next.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeUndelivered, Due: now, Event: &e})
@@ -222,12 +229,15 @@ func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 			b.wake()
 			return nil
 		}
-		if !isConflict(err) {
+		if try == recordTries {
 			return err
 		}
-		r = stored
+		if isConflict(err) {
+			r = stored
+			continue
+		}
+		b.pause(ctx, recordPause<<(try-1))
 	}
-	return ErrConflict
 }
 
 // Delivered counts a delivery and how long the requester waited for it.

@@ -33,7 +33,7 @@ func newBase(c Config) (*aws.CredentialsCache, error) {
 	case isSSM && strings.HasPrefix(name, "/") && len(name) > 1:
 		provider = &parameter{client: ssm.NewFromConfig(c.AWS), name: name, now: c.Now}
 	default:
-		return nil, fmt.Errorf(`base credentials %q: want "default" or "ssm:/path": %w`, c.Base, broker.ErrInvalid)
+		return nil, fmt.Errorf(`the base credentials are neither "default" nor "ssm:/path": %w`, broker.ErrInvalid)
 	}
 	return aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 		if provider == nil {
