@@ -124,15 +124,20 @@ func (a *Admin) Apply(ctx context.Context, file *policy.File, message string) (A
 		return Applied{}, err
 	}
 	applied := planned(head, file, users)
+	// One User who cannot be written does not keep others what is taken away.
+	var errs []error
 	for i, w := range users {
 		if w.was.Version == 0 {
 			continue
 		}
 		if less := narrowed(w.was, w.want); !sameUser(w.was, less) {
 			if users[i].was, err = a.putUser(ctx, w.was, less, now); err != nil {
-				return Applied{}, fmt.Errorf("user %s: %w", w.want.Name, err)
+				errs = append(errs, fmt.Errorf("user %s: %w", w.want.Name, err))
 			}
 		}
+	}
+	if len(errs) > 0 {
+		return Applied{}, errors.Join(errs...)
 	}
 	if applied.PolicyChanged {
 		if err := a.putPolicy(ctx, head, file.Document, EventPolicyApplied, message, now); err != nil {
@@ -276,14 +281,19 @@ func (a *Admin) putUser(ctx context.Context, was, want User, now time.Time) (Use
 		ID: a.ids.next(now, a.Entropy), Event: changeEvent(was, want), Time: now, Actor: a.Author,
 		Subject: string(want.Name), Detail: changeDetail(was, want), Outcome: OutcomeOK,
 	}
-	want.Trail.Events = slices.Clone(want.Trail.Events)
-	want.Trail.Notices = slices.Clone(want.Trail.Notices)
-	want.Trail.add(e, now)
-	stored, err := a.Users.PutUser(ctx, want)
-	if err != nil {
-		return User{}, err
+	for try := 1; ; try++ {
+		next := want
+		next.Trail.Events = slices.Clone(want.Trail.Events)
+		next.Trail.Notices = slices.Clone(want.Trail.Notices)
+		next.Trail.add(e, now)
+		stored, err := a.Users.PutUser(ctx, next)
+		if !isConflict(err) || stored.ID != was.ID || !sameUser(was, stored) || try == recordTries {
+			return stored, err
+		}
+		// Only what no administrator sets has changed meanwhile: the Trail was
+		// passed on, or another shell chosen.
+		want.Version, want.Trail, want.Shell = stored.Version, stored.Trail, stored.Shell
 	}
-	return stored, nil
 }
 
 // putPolicy makes doc the version after head.

@@ -337,3 +337,20 @@ func TestApplyConflict(t *testing.T) {
 		t.Errorf("head %+v, %v", head, err)
 	}
 }
+
+// A server that runs passes Trails on, and people choose their shells, while an
+// administrator applies: that is no conflict, and nothing of it is lost.
+func TestApplyBesideARunningServer(t *testing.T) {
+	w := newWorld(t)
+	w.tap.watch(func(call string, n int) error {
+		if call == "PutUser" && n <= 2 {
+			w.change(t, "bob", func(u *broker.User) { u.Shell = broker.Shells[n] })
+		}
+		return nil
+	}, nil)
+	w.apply(t, replace(rules, "  bob:   {slack: T0AB/UBOB", "  bob:   {disabled: true, slack: T0AB/UBOB"))
+	bob, err := w.store.User(t.Context(), "bob")
+	if err != nil || bob.Enabled || bob.Shell != broker.Shells[2] {
+		t.Errorf("bob is %+v, %v", bob, err)
+	}
+}
