@@ -103,7 +103,7 @@ func TestAWSIsGivenNoMoreThanTheLease(t *testing.T) {
 	w.minter.onAssume = func(ctx context.Context, _ broker.Assumption) { assume = left(ctx) }
 	w.minter.onSignIn = func(ctx context.Context) { signIn = left(ctx) }
 	w.mustIssue(t, w.ask("1", "readonly"))
-	if most := broker.LeaseFor - 15*time.Second; assume <= 0 || assume > most {
+	if most := broker.LeaseFor - 10*time.Second; assume <= 0 || assume > most {
 		t.Errorf("AssumeRole was given %v, want at most %v", assume, most)
 	}
 	if signIn <= 0 || signIn > 8*time.Second {

@@ -25,7 +25,7 @@ const RuleWindowEnding policy.Rule = "window.ending"
 
 // leaseMargin is what must be left of the lease once AWS has answered, to
 // record the outcome in.
-const leaseMargin = 15 * time.Second
+const leaseMargin = 10 * time.Second
 
 // signInPatience is how long the keys wait for the console link.
 const signInPatience = 8 * time.Second

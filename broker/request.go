@@ -123,7 +123,7 @@ const (
 	SessionFailed  SessionState = "failed"  // nothing was released
 	SessionLost    SessionState = "lost"    // its worker's lease ended first; never released
 	SessionRefused SessionState = "refused" // decided against
-	LeaseFor                    = 60 * time.Second
+	LeaseFor                    = 30 * time.Second
 )
 
 // A Session is one attempt to issue one set of STS credentials and what came

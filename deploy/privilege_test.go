@@ -162,7 +162,7 @@ func TestSettings(t *testing.T) {
 	if hidden <= timeout {
 		t.Errorf("a job is hidden for %v s, and the broker may take %v s over it", hidden, timeout)
 	}
-	if lease := 60.0; hidden <= lease || timeout <= lease {
+	if lease := 30.0; hidden <= lease || timeout <= lease {
 		t.Errorf("a request's lease of %v s outlives the broker's %v s or the job's %v s", lease, timeout, hidden)
 	}
 	if tries := number("JobsQueue", "RedrivePolicy", "maxReceiveCount"); tries != 5 {

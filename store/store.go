@@ -5,10 +5,12 @@
 //
 //   - Every change of an aggregate is one conditional write of one item, so a
 //     change is there whole or not at all, and no update is lost.
+//   - Reads on which a decision depends see every write that was acknowledged
+//     before. Events, Pending, Claim and Waiting may lag, and say so.
 //   - A write that was acknowledged survives the death of the process and, as
-//     far as the disk keeps its word, of the machine. One that failed with
-//     broker.ErrUnavailable may or may not have happened: read before trying
-//     again, or rely on the condition to refuse the second.
+//     far as the disk or DynamoDB keeps its word, of the machine. One that
+//     failed with broker.ErrUnavailable may or may not have happened: read
+//     before trying again, or rely on the condition to refuse the second.
 //   - Events are never changed and never deleted, and Users never disappear.
 //   - An item that this Starback does not understand whole is an error, never
 //     a half-read item.
@@ -19,7 +21,8 @@
 // looks at them: when a Trail is due, when an Event happened, when a Job may be
 // seen.
 //
-// Package storetest holds the promises as tests.
+// SQLite keeps everything in a file, DynamoDB in a table. Package storetest
+// holds the promises as tests, and docs/data-model.md describes both.
 package store
 
 import (

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,21 +13,7 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
-	"github.com/starback/starback/cmd/internal/config"
-	"github.com/starback/starback/store"
 )
-
-// openStore opens the store that a flag or STARBACK_STORE names.
-func (p *program) openStore(ctx context.Context, flag string) (*store.SQLite, error) {
-	if flag == "" {
-		flag = strings.TrimSpace(p.getenv(config.Store))
-	}
-	path, err := config.StorePath(flag)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", config.Store, err)}
-	}
-	return store.OpenSQLite(ctx, path, store.SQLiteOptions{})
-}
 
 // needFlags refuses a command line that lacks one of the flags.
 func needFlags(names ...string) func(*cobra.Command, []string) error {
@@ -79,7 +64,7 @@ own under your profile, "Copy member ID" (U…).`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+config.Store+")")
+	cmd.Flags().StringVar(&storeFlag, "store", "", storeUsage)
 	cmd.Flags().StringVar(&name, "admin", "", "the administrator's name in Starback")
 	cmd.Flags().StringVar(&slack, "slack", "", "the administrator in Slack, as T012AB/U0456")
 	cmd.PreRunE = needFlags("admin", "slack")
@@ -137,7 +122,7 @@ does not name stay as they are. A running server follows from its next request.`
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the policy file")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "why, for the trail")
-	cmd.Flags().StringVar(&storeFlag, "store", "", "where everything is kept: file:PATH ("+config.Store+")")
+	cmd.Flags().StringVar(&storeFlag, "store", "", storeUsage)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON (needs --yes)")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml")

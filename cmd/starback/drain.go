@@ -14,10 +14,9 @@ import (
 const (
 	drainWorkers = 8
 	drainPoll    = time.Second // when nothing wakes it
-	// jobLease is how long a Job stays hidden while it is done. It is longer
-	// than the lease on a Request, so that a Job which comes back finds that
-	// one ended.
-	jobLease = broker.LeaseFor + 30*time.Second
+	// jobLease is how long a Job stays hidden while it is done. A worker that
+	// lives renews it, so that the Job of one that died soon comes back.
+	jobLease = 15 * time.Second
 	// jobTries is how often a Job may bring its worker down.
 	jobTries = 5
 )
@@ -89,6 +88,30 @@ func (d *drain) rest(ctx context.Context) {
 	}
 }
 
+// hold does a Job, and keeps it hidden meanwhile.
+func (d *drain) hold(ctx context.Context, job broker.Job) error {
+	done := make(chan struct{})
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		tick := time.NewTicker(jobLease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if err := d.queue.Retry(ctx, job.ID, d.now().Add(jobLease)); err != nil {
+					d.log.Warn("could not keep a job hidden; another worker may take it up", "job", job.ID, "err", err)
+				}
+			}
+		}
+	})
+	err := d.do(ctx, job)
+	close(done)
+	renewing.Wait()
+	return err
+}
+
 // one carries out one Job, if there is one.
 func (d *drain) one(ctx, working context.Context) bool {
 	job, ok, err := d.queue.Claim(ctx, d.now(), jobLease)
@@ -102,7 +125,7 @@ func (d *drain) one(ctx, working context.Context) bool {
 		return false
 	}
 	d.nudge() // there may be more, for another worker
-	err = d.do(working, job)
+	err = d.hold(working, job)
 	// Whatever came of it is written down even while the program is stopping.
 	after := context.WithoutCancel(working)
 	var later *bot.Later

@@ -264,7 +264,13 @@ func (p *process) waitForTrail(event string, n int) []auditLine {
 // answer waits for the nth ephemeral message that a person sees.
 func answer(t *testing.T, slack *sandbox.Slack, userID string, n int) sandbox.Message {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 15*time.Second)
+	return answerWithin(t, slack, userID, n, 15*time.Second)
+}
+
+// answerWithin is answer, with more patience.
+func answerWithin(t *testing.T, slack *sandbox.Slack, userID string, n int, patience time.Duration) sandbox.Message {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	var last []sandbox.Message
 	_, err := slack.WaitFor(ctx, userID, func(seen []sandbox.Message) bool {

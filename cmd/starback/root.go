@@ -101,7 +101,7 @@ Set it up:                              starback init, then starback apply -f po
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.initCommand(), p.applyCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.initCommand(), p.applyCommand(), p.storeCommand(), p.versionCommand())
 	return root
 }
 

@@ -98,18 +98,19 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 	if err != nil {
 		return nil, err
 	}
+	file := filepath.Join(w.folder, "starback.db")
 	cfg := config.Config{
 		SigningSecret: broker.NewSecret(w.slack.SigningSecret()),
 		BotToken:      broker.NewSecret(w.slack.BotToken()),
 		SlackAPI:      slackURL + "/api/",
 		Teams:         []string{"T0SANDBOX"},
 		Hosts:         []string{slackURL[len("http://"):]},
-		StorePath:     filepath.Join(w.folder, "starback.db"),
+		Store:         "file:" + file,
 		Base:          "ssm:" + baseParameter,
 		AuditChannel:  auditChannel,
 		SignIn:        awsURL + "/federation",
 	}
-	if err := applyExample(ctx, cfg.StorePath, out); err != nil {
+	if err := applyExample(ctx, file, out); err != nil {
 		return nil, err
 	}
 	w.service, err = newService(ctx, cfg, awsCfg, out)
@@ -236,9 +237,9 @@ func atAddr(addr string) string {
 }
 
 // newAdmin administers a store in the name of whoever runs the program.
-func newAdmin(db *store.SQLite, out io.Writer) *broker.Admin {
+func newAdmin(db store.Store, out io.Writer) *broker.Admin {
 	return &broker.Admin{
-		Users: db, Identities: db, Policies: db, Journal: broker.NewJournal(out),
+		Users: db, Identities: db, Policies: db,
 		Now: time.Now, Entropy: rand.Reader, Author: author(),
 	}
 }

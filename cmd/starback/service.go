@@ -34,7 +34,7 @@ const (
 type service struct {
 	cfg    config.Config
 	log    *slog.Logger
-	store  *store.SQLite
+	store  store.Store
 	minter *cloud.Minter
 	slack  *bot.Client
 	broker *broker.Broker
@@ -58,7 +58,9 @@ func newService(ctx context.Context, cfg config.Config, awsCfg aws.Config, out i
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.OpenSQLite(ctx, cfg.StorePath, store.SQLiteOptions{})
+	db, err := store.Open(ctx, cfg.Store, store.Options{
+		AWS: func(context.Context) (aws.Config, error) { return awsCfg, nil }, Now: time.Now, Entropy: rand.Reader,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", config.Store, err)
 	}
@@ -157,7 +159,8 @@ func (s *service) readiness() http.Handler {
 		mu.Lock()
 		defer mu.Unlock()
 		if now := time.Now(); now.Sub(asked) > readyFor {
-			ctx, stop := context.WithTimeout(r.Context(), 5*time.Second)
+			// A caller that hangs up does not decide what the next one is told.
+			ctx, stop := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
 			defer stop()
 			asked, status, answer = now, http.StatusOK, map[string]string{}
 			for name, check := range checks {

@@ -105,16 +105,18 @@ func testQueue(t *testing.T, open func(*testing.T) Store) {
 			for i := range MaxJobs {
 				enqueue(t, s, fmt.Sprint("job-", i))
 			}
+			wantWaiting(t, s, MaxJobs)
 			wantErr(t, s.Enqueue(t.Context(), broker.Job{ID: "more"}), broker.ErrUnavailable)
 			enqueue(t, s, "job-3")
 			wantWaiting(t, s, MaxJobs)
 			wantJob(t, s, clock, "job-0") // being worked on, it still takes its place
 			wantErr(t, s.Enqueue(t.Context(), broker.Job{ID: "more"}), broker.ErrUnavailable)
 			wantNoErr(t, s.Done(t.Context(), "job-0"))
+			wantWaiting(t, s, MaxJobs-1)
 			enqueue(t, s, "more")
 			wantWaiting(t, s, MaxJobs)
 		}},
-		{"the limit holds against many writers", func(t *testing.T, s Store) {
+		{"the limit holds against many writers, those of one moment aside", func(t *testing.T, s Store) {
 			var accepted atomic.Int32
 			together(writers, func(i int) {
 				err := s.Enqueue(context.Background(), broker.Job{ID: fmt.Sprint("job-", i)})
@@ -124,10 +126,12 @@ func testQueue(t *testing.T, open func(*testing.T) Store) {
 					t.Error(err)
 				}
 			})
-			if n := accepted.Load(); n != MaxJobs {
-				t.Errorf("%d were accepted, want %d", n, MaxJobs)
+			n := int(accepted.Load())
+			if n < MaxJobs {
+				t.Errorf("%d were accepted, want %d or more", n, MaxJobs)
 			}
-			wantWaiting(t, s, MaxJobs)
+			wantWaiting(t, s, n)
+			wantErr(t, s.Enqueue(t.Context(), broker.Job{ID: "more"}), broker.ErrUnavailable)
 		}},
 		{"many workers never hold one Job together, and lose none", testWorkers},
 	})
@@ -190,14 +194,18 @@ func enqueue(t *testing.T, s Store, ids ...string) {
 	}
 }
 
-// wantJob claims a Job at now and fails the test unless it is the one with id.
-func wantJob(t *testing.T, s Store, now time.Time, id string) broker.Job {
+// wantJob claims a Job at now, sooner or later, and fails the test unless it is
+// the one with id.
+func wantJob(t *testing.T, s Store, now time.Time, id string) (job broker.Job) {
 	t.Helper()
-	job, ok, err := s.Claim(t.Context(), now, lease)
-	wantNoErr(t, err)
-	if !ok || job.ID != id {
-		t.Fatalf("claimed %q (%v), want %q", job.ID, ok, id)
-	}
+	wantSoon(t, id, func(ctx context.Context) (string, error) {
+		if job.ID != "" {
+			return job.ID, nil // claimed the wrong one
+		}
+		var err error
+		job, _, err = s.Claim(ctx, now, lease)
+		return job.ID, err
+	})
 	return job
 }
 
@@ -211,12 +219,10 @@ func wantNoJob(t *testing.T, s Store, now time.Time) {
 	}
 }
 
-// wantWaiting fails the test unless n Jobs are waiting.
+// wantWaiting fails the test unless n Jobs are waiting, sooner or later.
 func wantWaiting(t *testing.T, s Store, n int) {
 	t.Helper()
-	if got := must(s.Waiting(t.Context()))(t); got != n {
-		t.Fatalf("%d Jobs are waiting, want %d", got, n)
-	}
+	wantSoon(t, n, s.Waiting)
 }
 
 // testCancelled tests that a call whose context has ended does nothing and says

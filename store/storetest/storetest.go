@@ -18,7 +18,8 @@ import (
 	"github.com/starback/starback/broker/policy"
 )
 
-// MaxJobs is how many Jobs the stores under test must accept, and no more.
+// MaxJobs is how many Jobs the stores under test must accept. Beyond that they
+// may accept only Jobs that come at the same moment.
 const MaxJobs = 20
 
 // writers is how many writers compete where many do.
@@ -42,13 +43,15 @@ type Store interface {
 type Queue interface {
 	broker.Queue
 	// Claim takes the oldest Job that may be seen at now and hides it until
-	// now+lease; ok is false if there is none.
+	// now+lease; ok is false if there is none. What other processes did a
+	// moment ago may not be seen yet.
 	Claim(ctx context.Context, now time.Time, lease time.Duration) (job broker.Job, ok bool, err error)
 	// Retry lets a Job be claimed again at the given time.
 	Retry(ctx context.Context, id string, at time.Time) error
 	// Done removes a Job, if it is there.
 	Done(ctx context.Context, id string) error
-	// Waiting returns how many Jobs there are, claimed ones included.
+	// Waiting returns how many Jobs there are, claimed ones included. It may
+	// lag behind the newest writes.
 	Waiting(ctx context.Context) (int, error)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/cloud"
+	"github.com/starback/starback/store"
 )
 
 // Names of the environment.
@@ -43,7 +44,7 @@ type Settings map[string]string
 // Flags gives the settings that a flag overrides. Secrets have none: a command
 // line is seen by everybody on the machine.
 var Flags = map[string]struct{ Flag, Usage string }{
-	Store:    {"store", "where everything is kept: file:PATH"},
+	Store:    {"store", "where everything is kept: file:PATH or dynamodb:TABLE"},
 	Base:     {"base", `base credentials: "default" for the AWS chain, or "ssm:/path"`},
 	Teams:    {"slack-teams", "comma-separated Slack team or enterprise ids that are ours"},
 	Audit:    {"audit-channel", "Slack channel id that the audit trail is posted to"},
@@ -77,12 +78,14 @@ func (s Settings) Resolve(ctx context.Context, cfg aws.Config) error {
 			b, err := os.ReadFile(path)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", name, err))
+				continue
 			}
 			s[name] = strings.TrimSpace(string(b))
 		} else if path, ok := strings.CutPrefix(s[name], "ssm:"); ok {
 			value, err := cloud.Parameter(ctx, cfg, path)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", name, err))
+				continue
 			}
 			s[name] = strings.TrimSpace(value.Reveal())
 		}
@@ -95,7 +98,8 @@ type Config struct {
 	SigningSecret, BotToken, AppToken broker.Secret
 	SlackAPI                          string   // ends in a slash; empty: Slack's own
 	Teams, Hosts                      []string // Slack's ids that are ours; hosts of response URLs
-	StorePath                         string
+	Store                             string   // where everything is kept, as store.Open reads it
+	Table                             string   // its name, if that is a DynamoDB table
 	Base                              string
 	AuditChannel                      string // empty: no audit is posted
 	SignIn                            string // empty: AWS's own
@@ -106,9 +110,22 @@ var (
 	channelWord = regexp.MustCompile(`^[CG][A-Z0-9]{1,31}$`)
 )
 
-// Check makes a Config of Settings, without touching the network. All that is
-// wrong is said at once, a line each.
+// Check makes a Config of Settings for a program that does everything, without
+// touching the network. All that is wrong is said at once, a line each.
 func (s Settings) Check() (Config, error) {
+	return s.check(SigningSecret, BotToken, Teams, Store)
+}
+
+// CheckFront is Check for a program that only takes in what Slack sends.
+func (s Settings) CheckFront() (Config, error) { return s.check(SigningSecret, Teams) }
+
+// CheckJanitor is Check for a program that only passes on what is due.
+func (s Settings) CheckJanitor() (Config, error) { return s.check(BotToken, Store) }
+
+// check makes a Config in which the settings needed are there, and the others
+// make sense if they are.
+func (s Settings) check(needed ...string) (Config, error) {
+	need := func(name string) bool { return slices.Contains(needed, name) }
 	var problems []error
 	wrong := func(name, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
@@ -122,16 +139,16 @@ func (s Settings) Check() (Config, error) {
 		Teams:         list(s[Teams]),
 		Hosts:         list(s[Hosts]),
 	}
-	if s[SigningSecret] == "" {
+	if need(SigningSecret) && s[SigningSecret] == "" {
 		wrong(SigningSecret, "not set; it stands under Basic Information in the Slack app's settings")
 	}
-	if !strings.HasPrefix(s[BotToken], "xoxb-") {
+	if need(BotToken) && !strings.HasPrefix(s[BotToken], "xoxb-") {
 		wrong(BotToken, "want a bot token, which begins with xoxb-; it stands under OAuth & Permissions")
 	}
 	if s[AppToken] != "" && !strings.HasPrefix(s[AppToken], "xapp-") {
 		wrong(AppToken, "want an app-level token, which begins with xapp-")
 	}
-	if len(c.Teams) == 0 {
+	if need(Teams) && len(c.Teams) == 0 {
 		wrong(Teams, "not set; name the Slack team ids (T…) or the enterprise id (E…) to serve")
 	}
 	for _, team := range c.Teams {
@@ -147,44 +164,47 @@ func (s Settings) Check() (Config, error) {
 			wrong(Hosts, "%q is neither hooks.slack.com nor on this machine", host)
 		}
 	}
-	var err error
-	if c.StorePath, err = StorePath(s[Store]); err != nil {
+	if spec, err := StoreSpec(s[Store]); !need(Store) {
+		c.Store = ""
+	} else if err != nil {
 		wrong(Store, "%v", err)
+	} else if c.Store = spec.String(); spec.Engine == store.EngineDynamoDB {
+		c.Table = spec.Name
 	}
 	switch {
 	case c.Base == "":
 		c.Base = "default"
 	case c.Base != "default" && !strings.HasPrefix(c.Base, "ssm:/"):
-		wrong(Base, `%q is neither "default" nor "ssm:/path"`, c.Base)
+		wrong(Base, `neither "default" nor "ssm:/path"`) // not shown: it could be a key, pasted here by mistake
 	}
 	if c.AuditChannel != "" && !channelWord.MatchString(c.AuditChannel) {
 		wrong(Audit, "%q is not a channel id such as C012AB; a name will not do", c.AuditChannel)
 	}
 	if c.SlackAPI = s[SlackAPI]; c.SlackAPI != "" {
-		if err := onLoopback(c.SlackAPI); err != nil {
+		if err := OnLoopback(c.SlackAPI); err != nil {
 			wrong(SlackAPI, "%v", err)
 		}
 		c.SlackAPI = strings.TrimSuffix(c.SlackAPI, "/") + "/"
 	}
 	if c.SignIn = s[SignIn]; c.SignIn != "" {
-		if err := onLoopback(c.SignIn); err != nil {
+		if err := OnLoopback(c.SignIn); err != nil {
 			wrong(SignIn, "%v", err)
 		}
 	}
 	return c, errors.Join(problems...)
 }
 
-// StorePath reads STARBACK_STORE.
-func StorePath(value string) (string, error) {
-	path, ok := strings.CutPrefix(value, "file:")
-	switch {
-	case value == "":
-		return "", errors.New("not set; say where to keep everything, as in file:/var/lib/starback/starback.db")
-	case !ok || path == "":
-		return "", fmt.Errorf("%q is not file:PATH", value)
+// StoreSpec reads STARBACK_STORE.
+func StoreSpec(value string) (store.Spec, error) {
+	if value == "" {
+		return store.Spec{}, errors.New("not set; say where to keep everything, as in file:/var/lib/starback/starback.db or dynamodb:starback")
 	}
-	return path, nil
+	return store.ParseSpec(value)
 }
+
+// vendorHost are the hosts of the services that Starback calls: AWS's names for
+// them, and none that a customer could have AWS answer on.
+var vendorHost = regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?(?:sts|ssm|dynamodb|sqs)(?:-fips)?\.(?:[a-z0-9-]+\.)?(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$`)
 
 // CheckEndpoints refuses AWS endpoints that are neither AWS's nor on this
 // machine: whoever answers there is given credentials.
@@ -196,17 +216,16 @@ func CheckEndpoints(environ []string) error {
 			continue
 		}
 		u, err := url.Parse(value)
-		vendor := err == nil && u.Scheme == "https" &&
-			slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws"}, func(suffix string) bool { return strings.HasSuffix(u.Hostname(), suffix) })
-		if !vendor && onLoopback(value) != nil {
+		vendor := err == nil && u.Scheme == "https" && u.User == nil && vendorHost.MatchString(u.Hostname())
+		if !vendor && OnLoopback(value) != nil {
 			problems = append(problems, fmt.Errorf("%s: an endpoint must be AWS's own over https, or on this machine", name))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// onLoopback refuses URLs that lead off this machine.
-func onLoopback(raw string) error {
+// OnLoopback refuses URLs that lead off this machine.
+func OnLoopback(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || !LoopbackHost(u.Host) {
 		return fmt.Errorf("%q is not an http URL on this machine, as in http://127.0.0.1:8000/", raw)

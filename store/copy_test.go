@@ -1,0 +1,298 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/store"
+)
+
+// installed is what fillAll stores.
+var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Events: 250}
+
+// fillAll stores items of every kind, in every state that matters to a copy.
+func fillAll(t *testing.T, s store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	now := time.Date(2026, time.November, 5, 9, 30, 0, 0, time.UTC)
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range installed.Users {
+		name := policy.UserName(fmt.Sprintf("user-%02d", i))
+		u, err := s.PutUser(ctx, broker.User{
+			Name: name, ID: fmt.Sprint("ID", i), Email: string(name) + "@example.com", Enabled: true, Expires: now, Trail: oneEvent,
+		})
+		try(err)
+		if i%3 == 0 { // a tombstone, at its second version
+			u.Removed, u.Trail = true, broker.Trail{Thread: "1.5"}
+			_, err := s.PutUser(ctx, u)
+			try(err)
+		}
+	}
+	for i := range installed.Identities {
+		id := broker.SlackID{Team: "T012AB", User: fmt.Sprint("U", i)}
+		_, err := s.PutIdentity(ctx, broker.Identity{Slack: id, User: policy.UserName(fmt.Sprintf("user-%02d", i)), SeenAt: now})
+		try(err)
+	}
+	for i := range installed.Requests {
+		r := broker.Request{ID: fmt.Sprint("REQ", i), Role: "prod-readonly", Words: "<b> & 検査", AskedAt: now}
+		if i%2 == 0 {
+			r.Trail = oneEvent
+		}
+		_, err := s.PutRequest(ctx, r)
+		try(err)
+	}
+	// The fourth version is the second again. The first was settled after it
+	// was superseded, the second before, and the third not yet.
+	for i, n := range []int64{1, 2, 3, 2} {
+		version, doc := int64(i+1), numbered(n)
+		try(s.PutPolicy(ctx, broker.Head{Version: version, Digest: doc.Digest(), Author: "ops", AppliedAt: now, Trail: oneEvent}, doc))
+		if version == 2 {
+			for _, key := range []string{"1", "2"} {
+				ref := broker.Ref{Kind: broker.RefPolicy, Key: key}
+				try(s.Settle(ctx, ref, broker.Settlement{Indexed: []string{"01A"}, Thread: "1.6"}))
+			}
+		}
+	}
+	for i := range installed.Events {
+		e := broker.Event{ID: fmt.Sprintf("01A%03d", i), Time: now.Add(time.Duration(i) * time.Hour), Actor: "alice", Role: "prod-readonly"}
+		try(s.Append(ctx, []broker.Event{e}))
+	}
+}
+
+// contents is everything in a store, by key.
+func contents(t *testing.T, s store.Store) map[string]any {
+	t.Helper()
+	ctx, all := t.Context(), map[string]any{}
+	keep := func(key string, item any) error {
+		if _, twice := all[key]; twice {
+			return fmt.Errorf("%s is shown twice", key)
+		}
+		all[key] = item
+		return nil
+	}
+	err := s.Walk(ctx, store.Visitor{
+		User: func(u broker.User) error {
+			u.Version = 0
+			return keep("user "+string(u.Name), u)
+		},
+		Identity: func(i broker.Identity) error {
+			i.Version = 0
+			return keep("identity "+i.Slack.String(), i)
+		},
+		Request: func(r broker.Request) error {
+			r.Version = 0
+			return keep("request "+r.ID, r)
+		},
+		Event: func(e broker.Event) error { return keep("event "+e.ID, e) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version := int64(1); ; version++ {
+		head, doc, err := s.Policy(ctx, version)
+		if errors.Is(err, broker.ErrNotFound) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[fmt.Sprint("policy ", version)] = []any{head, doc.Digest()}
+	}
+}
+
+func wantContents(t *testing.T, s store.Store, want map[string]any) {
+	t.Helper()
+	if diff := cmp.Diff(want, contents(t, s)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// An installation that moves to DynamoDB and back is what it was.
+func TestCopyThereAndBack(t *testing.T) {
+	ctx := t.Context()
+	file := open(t, newPath(t))
+	fillAll(t, file)
+	want := contents(t, file)
+	if total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Events; len(want) != total {
+		t.Fatalf("%d items to copy, want %d", len(want), total)
+	}
+	table, _ := newDynamoDB(t)
+	var reports []store.Counts
+	counts, err := store.Copy(ctx, file, table, store.CopyOptions{Report: func(c store.Counts) { reports = append(reports, c) }})
+	if err != nil || counts != installed {
+		t.Fatalf("copied %+v (%v), want %+v", counts, err, installed)
+	}
+	if len(reports) == 0 || reports[len(reports)-1] != installed {
+		t.Errorf("reported %+v, want %+v in the end", reports, installed)
+	}
+	wantContents(t, table, want)
+	// What is looked up by other ways than its key is found there too.
+	if users, err := table.UsersByEmail(ctx, "user-01@example.com"); err != nil || len(users) != 1 {
+		t.Errorf("%d users by their address (%v), want 1", len(users), err)
+	}
+	if events, err := table.Events(ctx, broker.EventQuery{Role: "prod-readonly", Limit: 1000}); err != nil || len(events) != installed.Events {
+		t.Errorf("%d events of the role (%v), want %d", len(events), err, installed.Events)
+	}
+	for name, s := range map[string]store.Store{"file": file, "table": table} {
+		pending, err := s.Pending(ctx, time.Unix(1, 0), 100)
+		if want := 20 + 20 + 2; err != nil || len(pending) != want { // users, requests, policies
+			t.Errorf("%s: %d trails are pending (%v), want %d", name, len(pending), err, want)
+		}
+	}
+
+	back := open(t, newPath(t))
+	if counts, err := store.Copy(ctx, table, back, store.CopyOptions{}); err != nil || counts != installed {
+		t.Fatalf("copied %+v back (%v), want %+v", counts, err, installed)
+	}
+	wantContents(t, back, want)
+	if counts, err := store.Count(ctx, back); err != nil || counts != installed {
+		t.Errorf("counted %+v (%v), want %+v", counts, err, installed)
+	}
+}
+
+// A target that holds anything is refused, and stays as it is.
+func TestCopyRefusesTarget(t *testing.T) {
+	source := open(t, newPath(t))
+	fillAll(t, source)
+	doc := document()
+	for name, put := range map[string]func(context.Context, store.Store) error{
+		"a user": func(ctx context.Context, s store.Store) error {
+			_, err := s.PutUser(ctx, broker.User{Name: "eve"})
+			return err
+		},
+		"a request": func(ctx context.Context, s store.Store) error {
+			_, err := s.PutRequest(ctx, broker.Request{ID: "EVE"})
+			return err
+		},
+		"an event": func(ctx context.Context, s store.Store) error { return s.Append(ctx, []broker.Event{{ID: "EVE"}}) },
+		"a job":    func(ctx context.Context, s store.Store) error { return s.Enqueue(ctx, broker.Job{ID: "EVE"}) },
+		"a policy": func(ctx context.Context, s store.Store) error {
+			return s.PutPolicy(ctx, broker.Head{Version: 1, Digest: doc.Digest()}, doc)
+		},
+		"an identity": func(ctx context.Context, s store.Store) error {
+			_, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := open(t, newPath(t))
+			if err := put(t.Context(), target); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, target)
+			_, err := store.Copy(t.Context(), source, target, store.CopyOptions{})
+			wantErr(t, err, broker.ErrConflict, "not empty")
+			wantContents(t, target, before)
+		})
+	}
+}
+
+// Jobs that wait are not left behind unasked.
+func TestCopyRefusesWaitingJobs(t *testing.T) {
+	source, target := open(t, newPath(t)), open(t, newPath(t))
+	if err := source.Enqueue(t.Context(), broker.Job{ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Copy(t.Context(), source, target, store.CopyOptions{})
+	wantErr(t, err, broker.ErrConflict, "jobs are waiting in the source (1)")
+	if _, err := store.Copy(t.Context(), source, target, store.CopyOptions{Force: true}); err != nil {
+		t.Errorf("forced: %v", err)
+	}
+}
+
+// A failing store fails some of its writes, or forgets them.
+type failing struct {
+	store.Store
+	left   atomic.Int32 // how many Requests can be written
+	forget bool         // whether Users are
+}
+
+var errCut = errors.New("cut off")
+
+func (f *failing) PutRequest(ctx context.Context, r broker.Request) (broker.Request, error) {
+	if f.left.Add(-1) < 0 {
+		return broker.Request{}, errCut
+	}
+	return f.Store.PutRequest(ctx, r)
+}
+
+func (f *failing) PutUser(ctx context.Context, u broker.User) (broker.User, error) {
+	if f.forget && u.Name == "user-07" {
+		return u, nil
+	}
+	return f.Store.PutUser(ctx, u)
+}
+
+// A copy that was cut off can be resumed, and not mistaken for a whole one.
+func TestCopyResume(t *testing.T) {
+	ctx := t.Context()
+	source := open(t, newPath(t))
+	fillAll(t, source)
+	want := contents(t, source)
+	target, _ := newDynamoDB(t)
+	cut := &failing{Store: target}
+	cut.left.Store(10)
+	_, err := store.Copy(ctx, source, cut, store.CopyOptions{})
+	wantErr(t, err, errCut, "")
+	for key := range contents(t, target) {
+		if strings.HasPrefix(key, "user ") {
+			t.Fatalf("%s is there before the rest", key)
+		}
+	}
+	_, err = store.Copy(ctx, source, target, store.CopyOptions{})
+	wantErr(t, err, broker.ErrConflict, "not empty")
+	for range 2 { // the second time, all is there already
+		if _, err := store.Copy(ctx, source, target, store.CopyOptions{Resume: true}); err != nil {
+			t.Fatalf("resuming: %v", err)
+		}
+		wantContents(t, target, want)
+	}
+
+	// What differs is somebody else's.
+	r, err := target.Request(ctx, "REQ7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Words = "another"
+	if _, err := target.PutRequest(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.Copy(ctx, source, target, store.CopyOptions{Resume: true})
+	wantErr(t, err, broker.ErrConflict, `the target has another: store: request "REQ7"`)
+}
+
+// A target whose Policy is another's is not resumed.
+func TestCopyResumeAnotherPolicy(t *testing.T) {
+	source, target := open(t, newPath(t)), open(t, newPath(t))
+	for s, doc := range map[store.Store]*policy.Document{source: numbered(1), target: numbered(2)} {
+		if err := s.PutPolicy(t.Context(), broker.Head{Version: 1, Digest: doc.Digest()}, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := store.Copy(t.Context(), source, target, store.CopyOptions{Resume: true})
+	wantErr(t, err, broker.ErrConflict, `the target has another: store: policy "1"`)
+}
+
+// What did not arrive is noticed.
+func TestCopyVerifies(t *testing.T) {
+	source := open(t, newPath(t))
+	fillAll(t, source)
+	target := &failing{Store: open(t, newPath(t)), forget: true}
+	target.left.Store(1000)
+	_, err := store.Copy(t.Context(), source, target, store.CopyOptions{})
+	wantErr(t, err, broker.ErrConflict, "the users in the target are not those in the source")
+}
