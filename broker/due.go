@@ -12,6 +12,9 @@ const (
 	retryFirst   = 2 * time.Second
 	retryAtMost  = 5 * time.Minute
 	tellPatience = 10 * time.Second
+	// holdFor is how long a worker has for one aggregate before another may
+	// take it up: at most two tellings.
+	holdFor = 30 * time.Second
 )
 
 // wake asks a running Sweep to look now rather than at its next tick.
@@ -73,6 +76,10 @@ func (b *Broker) Due(ctx context.Context) (more bool, err error) {
 // passOn tells what is due of one aggregate, and settles its Trail as far as
 // that went. Its Events are in the index.
 func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting map[NoticeKind]time.Duration) error {
+	// One worker tells: two would say everything twice.
+	if mine, err := b.Outbox.Hold(ctx, p.Ref, now, now.Add(holdFor)); err != nil || !mine {
+		return err
+	}
 	s := Settlement{Thread: p.Trail.Thread, Later: map[string]Notice{}}
 	for _, e := range p.Trail.Events {
 		s.Indexed = append(s.Indexed, e.ID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +164,7 @@ func TestDueIsAtLeastOnce(t *testing.T) {
 			t.Errorf("%s fails: %v", call, err)
 		}
 		tries := map[string]int{"Append": 1, "Request": 1, "Settle": 2}[call]
+		w.advance(30 * time.Second) // the hold of the one who died ends
 		w.due(t)
 		if n := len(w.teller.told); n != tries {
 			t.Errorf("%s failed once: told %d times, want %d", call, n, tries)
@@ -170,6 +172,27 @@ func TestDueIsAtLeastOnce(t *testing.T) {
 		if diff := cmp.Diff([]broker.EventName{broker.EventAsked, broker.EventIssued}, w.indexed(t, got.Request.ID)); diff != "" {
 			t.Errorf("%s: indexed (-want +got):\n%s", call, diff)
 		}
+	}
+}
+
+// Two that pass on at once tell everything once.
+func TestDueTellsOnce(t *testing.T) {
+	w := newWorld(t)
+	second := w.on(w.tap)
+	for i := range 5 {
+		w.mustIssue(t, w.ask(string(rune('a'+i)), "plain"))
+	}
+	var both sync.WaitGroup
+	for _, b := range []*broker.Broker{w.Broker, second} {
+		both.Go(func() {
+			if _, err := b.Due(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	if n := len(w.teller.told); n != 5 {
+		t.Errorf("5 requests were told of %d times", n)
 	}
 }
 

@@ -77,6 +77,10 @@ type Outbox interface {
 	// longest due first. It may lag behind the newest writes. One that cannot
 	// be read is left out, and is the error beside the others.
 	Pending(ctx context.Context, now time.Time, limit int) ([]Pending, error)
+	// Hold puts off when the aggregate of ref is due, from now or before to
+	// until. It says false if somebody else did so first: then the aggregate
+	// is theirs to pass on. Whatever changes the aggregate ends the hold.
+	Hold(ctx context.Context, ref Ref, now, until time.Time) (bool, error)
 	// Settle applies s to the Trail of ref, however often it has changed
 	// meanwhile.
 	Settle(ctx context.Context, ref Ref, s Settlement) error

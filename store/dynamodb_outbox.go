@@ -49,7 +49,8 @@ func (s *DynamoDB) Pending(ctx context.Context, now time.Time, limit int) ([]bro
 	if limit <= 0 {
 		return nil, nil
 	}
-	candidates, err := s.dueCandidates(ctx, doing, now, limit)
+	// Some more than asked for: a few that are damaged are not in the way.
+	candidates, err := s.dueCandidates(ctx, doing, now, limit+damagedSpare)
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +63,17 @@ func (s *DynamoDB) Pending(ctx context.Context, now time.Time, limit int) ([]bro
 		return nil, err
 	}
 	var pending []broker.Pending
+	var damaged []error
 	for _, k := range keys {
 		if found[k] == nil {
 			continue
 		}
-		if pending, err = appendPending(pending, k, found[k]); err != nil {
-			return nil, err
+		more, err := appendPending(pending, k, found[k])
+		if err != nil {
+			damaged = append(damaged, err)
+			continue
 		}
+		pending = more
 	}
 	dueAt := func(p broker.Pending) int64 {
 		at, _ := p.Trail.Due()
@@ -79,7 +84,42 @@ func (s *DynamoDB) Pending(ctx context.Context, now time.Time, limit int) ([]bro
 		return !ok || dueAt(p) > now.UnixMilli()
 	})
 	slices.SortStableFunc(pending, func(a, b broker.Pending) int { return cmp.Compare(dueAt(a), dueAt(b)) })
-	return pending[:min(len(pending), limit)], nil
+	return pending[:min(len(pending), limit)], errors.Join(damaged...)
+}
+
+// damagedSpare is how many damaged items may be due without being in the way.
+const damagedSpare = 50
+
+// Hold implements broker.Outbox. The versions of the Policy that have a Trail
+// are one item: who holds one, until the same moment, holds them all.
+func (s *DynamoDB) Hold(ctx context.Context, ref broker.Ref, now, until time.Time) (bool, error) {
+	var k key
+	switch ref.Kind {
+	case broker.RefRequest:
+		k = requestKey(ref.Key)
+	case broker.RefUser:
+		k = userKey(policy.UserName(ref.Key))
+	case broker.RefPolicy:
+		k = headKey
+	default:
+		return false, invalid(string(ref.Kind), ref.Key, "nothing of that kind has a trail")
+	}
+	values := attributes{":now": integer(now.UnixMilli()), ":until": integer(until.UnixMilli())}
+	condition := "due <= :now"
+	if ref.Kind == broker.RefPolicy {
+		condition += " OR due = :until"
+	}
+	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &s.table, Key: k.item(),
+		UpdateExpression: aws.String("SET due = :until"), ConditionExpression: aws.String(condition), ExpressionAttributeValues: values,
+	})
+	if _, refused := conditionFailed(err); refused {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.failed("holding "+string(ref.Kind)+" "+ref.Key, err)
+	}
+	return true, nil
 }
 
 // dueCandidates asks the index for what is due by now, the longest due first.

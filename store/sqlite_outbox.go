@@ -20,7 +20,7 @@ const pendingStatement = `
 	SELECT 'request' AS kind, id AS key, due, body FROM requests WHERE due <= ?1
 	UNION ALL SELECT 'user', name, due, body FROM users WHERE due <= ?1
 	UNION ALL SELECT 'policy', CAST(version AS TEXT), due, body FROM policies WHERE due <= ?1
-	ORDER BY due LIMIT ?2`
+	ORDER BY due LIMIT ?2 + 1000` // so many may be damaged without being in the way
 
 // Pending implements broker.Outbox. It lags behind nothing.
 func (s *SQLite) Pending(ctx context.Context, now time.Time, limit int) ([]broker.Pending, error) {
@@ -31,7 +31,8 @@ func (s *SQLite) Pending(ctx context.Context, now time.Time, limit int) ([]broke
 	}
 	defer rows.Close()
 	var pending []broker.Pending
-	for rows.Next() {
+	var damaged []error
+	for len(pending) < limit && rows.Next() {
 		var p broker.Pending
 		var due int64
 		var body []byte
@@ -39,14 +40,29 @@ func (s *SQLite) Pending(ctx context.Context, now time.Time, limit int) ([]broke
 			return nil, unavailable(doing, err)
 		}
 		if p.Trail, err = trail(p.Ref, body); err != nil {
-			return nil, err
+			damaged = append(damaged, err)
+			continue
 		}
 		pending = append(pending, p)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, unavailable(doing, err)
 	}
-	return pending, nil
+	return pending, errors.Join(damaged...)
+}
+
+// Hold implements broker.Outbox.
+func (s *SQLite) Hold(ctx context.Context, ref broker.Ref, now, until time.Time) (bool, error) {
+	statement, ok := map[broker.RefKind]string{
+		broker.RefRequest: `UPDATE requests SET due = ?3 WHERE id = ?1 AND due <= ?2`,
+		broker.RefUser:    `UPDATE users SET due = ?3 WHERE name = ?1 AND due <= ?2`,
+		broker.RefPolicy:  `UPDATE policies SET due = ?3 WHERE version = CAST(?1 AS INTEGER) AND due <= ?2`,
+	}[ref.Kind]
+	if !ok {
+		return false, invalid(string(ref.Kind), ref.Key, "nothing of that kind has a trail")
+	}
+	held, err := s.exec(ctx, "holding "+string(ref.Kind)+" "+ref.Key, statement, ref.Key, now.UnixMilli(), until.UnixMilli())
+	return held == 1, err
 }
 
 // trail reads the Trail of the stored aggregate that ref names.

@@ -92,6 +92,10 @@ func (p *pair) Settle(ctx context.Context, ref broker.Ref, s broker.Settlement) 
 	return p.next().Settle(ctx, ref, s)
 }
 
+func (p *pair) Hold(ctx context.Context, ref broker.Ref, now, until time.Time) (bool, error) {
+	return p.next().Hold(ctx, ref, now, until)
+}
+
 func (p *pair) Enqueue(ctx context.Context, j broker.Job) error {
 	return p.next().Enqueue(ctx, j)
 }

@@ -14,6 +14,7 @@ import (
 // testOutbox tests the Trails: which need attention, and that settling them
 // loses nothing.
 func testOutbox(t *testing.T, open func(*testing.T) Store) {
+	t.Run("one of many holds what is due, until then", func(t *testing.T) { testHold(t, open(t)) })
 	cases(t, open, []promise{
 		{"what is due comes first that was due first", func(t *testing.T, s Store) {
 			putTrail(t, s, "later", notices(clock.Add(2*time.Minute)))
