@@ -200,12 +200,12 @@ func span(d time.Duration) string {
 	}
 }
 
-// names lists names of ours as code, in the order given, at most max of them.
-func names[T ~string](list []T, max int) string {
-	words := make([]string, 0, max+1)
+// names lists names of ours as code, in the order given, at most most of them.
+func names[T ~string](list []T, most int) string {
+	words := make([]string, 0, most+1)
 	for i, n := range list {
-		if i == max {
-			words = append(words, fmt.Sprintf("and %d more", len(list)-max))
+		if i == most {
+			words = append(words, fmt.Sprintf("and %d more", len(list)-most))
 			break
 		}
 		words = append(words, "`"+string(n)+"`")

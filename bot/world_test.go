@@ -217,7 +217,8 @@ func (w *world) work() (later *bot.Later) {
 		if !ok {
 			return later
 		}
-		switch err := w.worker.Do(w.t.Context(), job); {
+		err = w.worker.Do(w.t.Context(), job)
+		switch {
 		case errors.As(err, &later):
 			err = w.store.Retry(w.t.Context(), job.ID, w.clock.Now().Add(later.After))
 		case err == nil:

@@ -69,7 +69,7 @@ func ValidateView(view json.RawMessage) []string {
 	k.optional("/view/private_metadata", v["private_metadata"], 3000)
 	k.optional("/view/callback_id", v["callback_id"], kitMaxID)
 	k.optional("/view/external_id", v["external_id"], kitMaxID)
-	k.blocks("/view/blocks", k.list("/view/blocks", v["blocks"], 1, kitMaxViewBlocks))
+	k.blocks("/view/blocks", k.list("/view/blocks", v["blocks"], kitMaxViewBlocks))
 	if k.hasInput && v["submit"] == nil {
 		k.add("/view", "a view with an input needs submit")
 	}
@@ -154,7 +154,7 @@ func (k *kitChecker) section(at string, b kitObject) {
 	}
 	k.optionalText(at+"/text", b["text"], kitAnyText, kitMaxText)
 	if b["fields"] != nil {
-		for i, f := range k.list(at+"/fields", b["fields"], 1, 10) {
+		for i, f := range k.list(at+"/fields", b["fields"], 10) {
 			k.text(fmt.Sprintf("%s/fields/%d", at, i), f, kitAnyText, 2000)
 		}
 	}
@@ -168,7 +168,7 @@ func (k *kitChecker) header(at string, b kitObject) {
 }
 
 func (k *kitChecker) context(at string, b kitObject) {
-	for i, e := range k.list(at+"/elements", b["elements"], 1, 10) {
+	for i, e := range k.list(at+"/elements", b["elements"], 10) {
 		at := fmt.Sprintf("%s/elements/%d", at, i)
 		if o, _ := e.(kitObject); o["type"] == "image" {
 			k.element(at, e, kitInContext)
@@ -179,7 +179,7 @@ func (k *kitChecker) context(at string, b kitObject) {
 }
 
 func (k *kitChecker) actions(at string, b kitObject) {
-	for i, e := range k.list(at+"/elements", b["elements"], 1, 25) {
+	for i, e := range k.list(at+"/elements", b["elements"], 25) {
 		k.element(fmt.Sprintf("%s/elements/%d", at, i), e, kitInActions)
 	}
 }
@@ -222,14 +222,14 @@ func (k *kitChecker) keys(at string, o kitObject, names ...string) {
 	}
 }
 
-// list returns an array of least to most items.
-func (k *kitChecker) list(at string, v any, least, most int) []any {
+// list returns an array of 1 to most items.
+func (k *kitChecker) list(at string, v any, most int) []any {
 	list, ok := v.([]any)
 	switch {
 	case !ok:
 		k.add(at, "must be an array")
-	case len(list) < least:
-		k.add(at, "must have at least %d items", least)
+	case len(list) == 0:
+		k.add(at, "must have at least 1 items")
 	case len(list) > most:
 		k.add(at, "no more than %d items allowed", most)
 	}

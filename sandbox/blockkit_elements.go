@@ -173,7 +173,7 @@ func (k *kitChecker) menu(at string, e kitObject) {
 		k.options(at, e, 100, kitPlain)
 		return
 	}
-	for i, g := range k.list(at+"/option_groups", e["option_groups"], 1, 100) {
+	for i, g := range k.list(at+"/option_groups", e["option_groups"], 100) {
 		at := fmt.Sprintf("%s/option_groups/%d", at, i)
 		group, _ := g.(kitObject)
 		k.keys(at, group, "label", "options")
@@ -186,7 +186,7 @@ func (k *kitChecker) menu(at string, e kitObject) {
 // options checks the options of an element or group, at most as many as given,
 // and the initial ones, which must be among them.
 func (k *kitChecker) options(at string, e kitObject, most int, kinds []string) {
-	for i, o := range k.list(at+"/options", e["options"], 1, most) {
+	for i, o := range k.list(at+"/options", e["options"], most) {
 		at := fmt.Sprintf("%s/options/%d", at, i)
 		option, _ := o.(kitObject)
 		if e["type"] == "overflow" {

@@ -17,8 +17,8 @@ import (
 // Control drives a running workspace from another process, through the handler
 // that [Slack.Control] returns. Its errors say what that handler answered.
 type Control struct {
-	Base string       // such as "http://127.0.0.1:8080"
-	HTTP *http.Client // nil means http.DefaultClient
+	Base string // such as "http://127.0.0.1:8080"
+	HTTP *http.Client
 }
 
 // Type types text as a user, in a channel or, if it is empty, in the user's
@@ -55,7 +55,7 @@ func (c *Control) call(ctx context.Context, method, path string, in any) ([]stri
 		return nil, fmt.Errorf("sandbox control: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
+	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox control: %w", err)
 	}

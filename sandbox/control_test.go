@@ -40,7 +40,7 @@ func (w *slackWorld) control(t *testing.T) *sandbox.Control {
 	})
 	server := httptest.NewServer(w.Control())
 	t.Cleanup(server.Close)
-	return &sandbox.Control{Base: server.URL}
+	return &sandbox.Control{Base: server.URL, HTTP: http.DefaultClient}
 }
 
 func TestControl(t *testing.T) {

@@ -122,15 +122,6 @@ func (b *builder) put(n *node, keys map[string]bool, e entry) {
 	n.entries = append(n.entries, e)
 }
 
-// keys returns the keys of a mapping.
-func (n *node) keys() []string {
-	var keys []string
-	for _, e := range n.entries {
-		keys = append(keys, e.key)
-	}
-	return keys
-}
-
 // only reports the keys of a mapping that are not among known.
 func (n *node) only(ps *problems, known ...string) {
 	for _, e := range n.entries {

@@ -52,7 +52,7 @@ own under your profile, "Copy member ID" (U…).`,
 				return err
 			}
 			defer db.Close()
-			user, err := newAdmin(db, io.Discard).Init(cmd.Context(), policy.UserName(name), id)
+			user, err := newAdmin(db).Init(cmd.Context(), policy.UserName(name), id)
 			if errors.Is(err, broker.ErrConflict) {
 				return fmt.Errorf("this store has users already; change them with: starback apply -f policy.yaml (%w)", err)
 			}
@@ -93,7 +93,7 @@ does not name stay as they are. A running server follows from its next request.`
 				return err
 			}
 			defer db.Close()
-			admin := newAdmin(db, io.Discard)
+			admin := newAdmin(db)
 			plan, err := admin.Plan(ctx, parsed)
 			if err != nil {
 				return err

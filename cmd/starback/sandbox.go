@@ -110,7 +110,7 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 		AuditChannel:  auditChannel,
 		SignIn:        awsURL + "/federation",
 	}
-	if err := applyExample(ctx, file, out); err != nil {
+	if err := applyExample(ctx, file); err != nil {
 		return nil, err
 	}
 	w.service, err = newService(ctx, cfg, awsCfg, out)
@@ -165,7 +165,7 @@ func loadExample() (*policy.File, error) {
 
 // applyExample loads the example policy and people into a new store, by the
 // way that `starback apply` goes.
-func applyExample(ctx context.Context, path string, out io.Writer) error {
+func applyExample(ctx context.Context, path string) error {
 	file, err := loadExample()
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func applyExample(ctx context.Context, path string, out io.Writer) error {
 		return err
 	}
 	defer db.Close()
-	admin := newAdmin(db, out)
+	admin := newAdmin(db)
 	admin.Author = "sandbox"
 	_, err = admin.Apply(ctx, file, "the sandbox's example")
 	return err
@@ -237,7 +237,7 @@ func atAddr(addr string) string {
 }
 
 // newAdmin administers a store in the name of whoever runs the program.
-func newAdmin(db store.Store, out io.Writer) *broker.Admin {
+func newAdmin(db store.Store) *broker.Admin {
 	return &broker.Admin{
 		Users: db, Identities: db, Policies: db,
 		Now: time.Now, Entropy: rand.Reader, Author: author(),

@@ -53,6 +53,7 @@ var Flags = map[string]struct{ Flag, Usage string }{
 	SignIn:   {"signin-url", "another console sign-in endpoint (loopback only)"},
 }
 
+// Names are all settings, in the order in which they are looked at.
 var Names = []string{
 	SigningSecret, BotToken, AppToken, SlackAPI, Teams, Hosts, Store, Base, Audit, SignIn,
 }
