@@ -18,12 +18,9 @@ import (
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/cloud"
 	"github.com/starback/starback/cmd/internal/config"
+	"github.com/starback/starback/cmd/internal/parts"
 	"github.com/starback/starback/store"
 )
-
-// consoleIssuer is where the console sends people whose session has ended: to
-// Slack, to ask again.
-const consoleIssuer = "https://app.slack.com/"
 
 const (
 	sweepEvery   = 5 * time.Second
@@ -32,7 +29,6 @@ const (
 
 // A service is everything that serve runs, put together.
 type service struct {
-	cfg    config.Config
 	log    *slog.Logger
 	store  store.Store
 	minter *cloud.Minter
@@ -46,43 +42,38 @@ type service struct {
 // newService puts a service together. It opens the store and touches nothing
 // else. Audit lines and logs go to out.
 func newService(ctx context.Context, cfg config.Config, awsCfg aws.Config, out io.Writer) (*service, error) {
-	client := config.HTTPClient()
-	log := slog.New(slog.NewJSONHandler(out, nil))
-	minter, err := cloud.New(cloud.Config{
-		AWS: awsCfg, Base: cfg.Base, SignInURL: cfg.SignIn, Issuer: consoleIssuer, HTTP: client, Now: time.Now,
-	})
-	if err != nil {
-		return nil, err
-	}
-	sealer, err := bot.NewSealer(cfg.SigningSecret, rand.Reader)
-	if err != nil {
-		return nil, err
-	}
 	db, err := store.Open(ctx, cfg.Store, store.Options{
 		AWS: func(context.Context) (aws.Config, error) { return awsCfg, nil }, Now: time.Now, Entropy: rand.Reader,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", config.Store, err)
 	}
-	slack := bot.NewClient(cfg.BotToken, cfg.SlackAPI, cfg.AuditChannel, client)
-	b := broker.New(broker.Config{
-		Ledger: db, Identities: db, Users: db, Archive: db, Outbox: db,
-		Minter: minter, Directory: slack, Teller: slack,
-		Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader,
-	})
-	worker := &bot.Worker{
-		Broker: b, Sealer: sealer, Courier: bot.NewCourier(cfg.Hosts, client), Client: slack, Now: time.Now, Log: log,
-	}
-	s := &service{cfg: cfg, log: log, store: db, minter: minter, slack: slack, broker: b}
-	s.jobs = &drain{queue: db, do: worker.Do, giveUp: worker.GiveUp, now: time.Now, log: log, wake: make(chan struct{}, 1)}
-	s.front = &bot.Front{
-		SigningSecret: cfg.SigningSecret, Teams: cfg.Teams, Queue: s.jobs, Sealer: sealer,
-		Version: version(), Now: time.Now, Log: log,
-	}
-	if !cfg.AppToken.IsZero() {
-		s.socket = bot.NewSocket(s.front, cfg.BotToken, cfg.AppToken, cfg.SlackAPI, client, log)
+	s := &service{store: db, jobs: &drain{queue: db, now: time.Now, wake: make(chan struct{}, 1)}}
+	if err := s.assemble(cfg, awsCfg, out); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+// assemble makes the parts that work on the store.
+func (s *service) assemble(cfg config.Config, awsCfg aws.Config, out io.Writer) error {
+	p, err := parts.New(cfg, awsCfg, s.store, out)
+	if err != nil {
+		return err
+	}
+	worker, err := p.Worker()
+	if err != nil {
+		return err
+	}
+	s.minter, s.slack, s.broker, s.log = p.Minter, p.Slack, p.Broker, p.Log
+	s.jobs.do, s.jobs.giveUp, s.jobs.log = worker.Do, worker.GiveUp, p.Log
+	if s.front, err = parts.Front(cfg, s.jobs, version(), out); err != nil {
+		return err
+	}
+	if !cfg.AppToken.IsZero() {
+		s.socket = bot.NewSocket(s.front, cfg.BotToken, cfg.AppToken, cfg.SlackAPI, config.HTTPClient(), p.Log)
+	}
+	return nil
 }
 
 // run serves until ctx ends, then finishes what it is doing or puts it back on
