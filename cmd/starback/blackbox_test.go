@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/starback/starback/internal/dynamolocal"
 	"github.com/starback/starback/sandbox"
 )
 
@@ -37,7 +38,21 @@ type engine struct {
 	console bool       // it has a sign-in endpoint
 }
 
-var engines = map[string]func(*testing.T) engine{"sandbox": sandboxEngine, "moto": motoEngine}
+var engines = map[string]func(*testing.T) engine{"sandbox": sandboxEngine, "moto": motoEngine, "sandbox, on DynamoDB": dynamoEngine}
+
+// dynamoEngine is the sandbox's AWS, with DynamoDB Local for a store.
+func dynamoEngine(t *testing.T) engine {
+	dynamo := dynamolocal.Config(t)
+	e := sandboxEngine(t)
+	table := dynamolocal.TableName()
+	e.env = append(e.env, "STARBACK_STORE=dynamodb:"+table, "AWS_ENDPOINT_URL_DYNAMODB="+aws.ToString(dynamo.BaseEndpoint))
+	cmd := exec.Command(binary, "store", "init", "--store", "dynamodb:"+table)
+	cmd.Env = environment(e.env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("store init: %v\n%s", err, out)
+	}
+	return e
+}
 
 func sandboxEngine(t *testing.T) engine {
 	cloud := sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now, TokenSize: 4096})
