@@ -50,6 +50,7 @@ cover: ## test coverage, by package and in coverage.html
 bench: ## benchmarks, then the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) test ./bench -run '^TestFigures$$' -count=1 -v -figures
+	$(GO) test ./cmd/lambda -run '^TestColdStart$$' -count=1 -v -figures
 
 .PHONY: mutants
 mutants: ## break each invariant on purpose; a test must notice

@@ -78,14 +78,16 @@ func TestMain(m *testing.M) {
 // A cloud is everything around the functions: a workspace, AWS, a table with
 // the test policy in it, and what stands for API Gateway and SQS.
 type cloud struct {
-	t      *testing.T
-	slack  *sandbox.Slack
-	aws    *sandbox.AWS
-	db     *store.DynamoDB
-	table  string
-	queue  *queue
-	env    []string // of every function
-	front  *function
+	t     *testing.T
+	slack *sandbox.Slack
+	aws   *sandbox.AWS
+	db    *store.DynamoDB
+	table string
+	queue *queue
+	env   []string // of every function
+	front *function
+
+	mu     sync.Mutex
 	broker *function
 }
 
@@ -197,12 +199,23 @@ func (c *cloud) gateway(w http.ResponseWriter, r *http.Request) {
 
 // consume hands a batch to the broker.
 func (c *cloud) consume(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
-	answer, err := c.broker.invoke(ctx, e)
+	c.mu.Lock()
+	function := c.broker
+	c.mu.Unlock()
+	answer, err := function.invoke(ctx, e)
 	var out events.SQSEventResponse
 	if err == nil {
 		err = json.Unmarshal(answer, &out)
 	}
 	return out, err
+}
+
+// replace has another function take the broker's place, as Lambda starts a new
+// one for the next event.
+func (c *cloud) replace(function *function) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broker = function
 }
 
 // output is all that both functions have printed.
@@ -211,7 +224,13 @@ func (c *cloud) output() string { return c.front.output() + c.broker.output() }
 // answer waits for the nth ephemeral message that Alice sees.
 func (c *cloud) answer(n int) sandbox.Message {
 	c.t.Helper()
-	ctx, stop := context.WithTimeout(c.t.Context(), 20*time.Second)
+	return c.answerWithin(n, 20*time.Second)
+}
+
+// answerWithin is answer, with more patience.
+func (c *cloud) answerWithin(n int, patience time.Duration) sandbox.Message {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
 	defer stop()
 	var seen []sandbox.Message
 	_, err := c.slack.WaitFor(ctx, "U0ALICE", func(all []sandbox.Message) bool {

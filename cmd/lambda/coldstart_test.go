@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var figures = flag.Bool("figures", false, "measure cold starts and print them")
+
+// TestColdStart prints what each function costs beside a bare Go function, in
+// one run: the time from exec to the first /next, resident memory then, and the
+// size of the archive.
+func TestColdStart(t *testing.T) {
+	if !*figures {
+		t.Skip("measured with -figures, as make bench does")
+	}
+	c := newCloud(t)
+	folder := t.TempDir()
+	stripped := func(name, pkg string) string {
+		path := filepath.Join(folder, name, "bootstrap")
+		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", path, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+		return path
+	}
+	full, bare := stripped("full", "."), stripped("bare", "./testdata/bare")
+	fmt.Printf("%-10s %14s %12s %10s\n", "function", "exec to /next", "resident", "zip")
+	for _, tt := range []struct{ name, path string }{{"bare", bare}, {"front", full}, {"broker", full}, {"janitor", full}} {
+		var starts []time.Duration
+		var resident []int
+		for range 15 {
+			f := startFunction(t, tt.path, time.Minute, append(c.env, "STARBACK_FUNCTION="+tt.name)...)
+			select {
+			case <-f.ready:
+			case <-f.exited:
+				t.Fatalf("%s does not start\n%s", tt.name, f.output())
+			}
+			starts = append(starts, f.init)
+			resident = append(resident, residentKB(t, f.cmd.Process.Pid))
+			f.kill()
+		}
+		slices.Sort(starts)
+		slices.Sort(resident)
+		fmt.Printf("%-10s %11.1f ms %9.1f MB %7.1f MB\n", tt.name, float64(starts[7].Microseconds())/1000, float64(resident[7])/1024, zipped(t, tt.path))
+	}
+}
+
+// residentKB is the resident memory of a process, in KiB, where the system has
+// /proc.
+func residentKB(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Skip("this system has no /proc to read memory from")
+	}
+	for line := range bytes.Lines(status) {
+		if rest, ok := strings.CutPrefix(string(line), "VmRSS:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// zipped is the size of a program's archive in MB.
+func zipped(t *testing.T, path string) float64 {
+	t.Helper()
+	archive := filepath.Join(t.TempDir(), "x.zip")
+	cmd := exec.Command("go", "run", "../../scripts/zip", archive, path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("zip: %v\n%s", err, out)
+	}
+	info, err := os.Stat(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(info.Size()) / 1e6
+}
