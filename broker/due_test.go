@@ -239,6 +239,7 @@ func TestDueSaysThatThereIsMore(t *testing.T) {
 }
 
 func TestUndelivered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	got := w.mustIssue(t, w.ask("1", "plain"))
 	w.due(t) // the version moves on

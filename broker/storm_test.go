@@ -16,6 +16,7 @@ import (
 // ask releases credentials once at most, and each that was released is
 // recorded.
 func TestTenThousandDeliveries(t *testing.T) {
+	t.Parallel()
 	deliveries := 10_000
 	if testing.Short() {
 		deliveries = 1_000

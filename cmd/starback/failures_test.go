@@ -14,6 +14,7 @@ import (
 // binary: what the person is told, what the trail says, and that the next
 // command works once the neighbour does.
 func TestEveryFailureSpeaks(t *testing.T) {
+	long(t)
 	t.Parallel()
 	aws := func(action string, f sandbox.Fault) func(*house) {
 		return func(h *house) {
@@ -97,6 +98,7 @@ func TestEveryFailureSpeaks(t *testing.T) {
 // TestAuditChannelDown delays what the audit channel is told, and loses none
 // of it.
 func TestAuditChannelDown(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, fault := range []sandbox.SlackFault{
 		{Status: http.StatusInternalServerError}, {Error: "channel_not_found"}, {Error: "not_in_channel"},

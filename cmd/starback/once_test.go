@@ -13,6 +13,7 @@ import (
 // TestOnceOnly delivers one command 200 times at once, to two processes that
 // share a store: one set of credentials is made and shown.
 func TestOnceOnly(t *testing.T) {
+	long(t)
 	t.Parallel()
 	h := newHouse(t)
 	second := start(t, h.env)

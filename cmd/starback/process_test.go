@@ -82,6 +82,15 @@ func newSlack(t *testing.T) (*sandbox.Slack, string) {
 	return slack, server.URL
 }
 
+// long is for tests that start many processes, or wait for them: unit tests do
+// without.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("unit tests start few processes")
+	}
+}
+
 // A process is the built binary, running.
 type process struct {
 	t    *testing.T

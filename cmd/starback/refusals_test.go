@@ -175,6 +175,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 
 // TestSocketMode does the main job without a public URL.
 func TestSocketMode(t *testing.T) {
+	long(t)
 	t.Parallel()
 	folder := t.TempDir()
 	slack, slackURL := newSlack(t)
@@ -203,6 +204,7 @@ func TestSocketMode(t *testing.T) {
 // TestStoppingFinishesWhatWasBegun stops the process while AWS is answering:
 // the requester still gets the credentials.
 func TestStoppingFinishesWhatWasBegun(t *testing.T) {
+	long(t)
 	t.Parallel()
 	h := newHouse(t)
 	asked := make(chan struct{})
@@ -234,6 +236,7 @@ func TestStoppingFinishesWhatWasBegun(t *testing.T) {
 // TestJobsOutliveTheProcess kills the process before it has begun a Job: the
 // next one carries it out.
 func TestJobsOutliveTheProcess(t *testing.T) {
+	long(t)
 	t.Parallel()
 	h := newHouse(t)
 	// Every worker is busy when the last command comes in.
@@ -273,6 +276,7 @@ func TestJobsOutliveTheProcess(t *testing.T) {
 // TestNotReady says so while a neighbour fails, without saying why to
 // strangers.
 func TestNotReady(t *testing.T) {
+	long(t)
 	t.Parallel()
 	h := newHouse(t)
 	h.aws.SetFault(func(string, string) *sandbox.Fault {
@@ -290,6 +294,7 @@ func TestNotReady(t *testing.T) {
 // TestTypingIntoTheSandbox is what make run ends with: a sandbox that serves,
 // and another process that types into it.
 func TestTypingIntoTheSandbox(t *testing.T) {
+	long(t)
 	t.Parallel()
 	p := start(t, environment(), "--sandbox")
 	types := func(args ...string) (int, string) {
