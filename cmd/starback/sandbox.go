@@ -218,13 +218,13 @@ Slack, nor its AWS, nor any credentials it hands out.
 
 Type into it from another terminal, as alice, bob, carol, dave, erin or grace:
 
-    starback demo%[2]s --as alice '/starback prod-readonly 1h INC-1 looking'
-    starback demo%[2]s --as bob '/starback roles'
-    starback demo%[2]s --channel starback-audit
+    %[3]s demo%[2]s --as alice '/starback prod-readonly 1h INC-1 looking'
+    %[3]s demo%[2]s --as bob '/starback roles'
+    %[3]s demo%[2]s --channel starback-audit
 
 Ctrl-C ends it.
 
-`, w.addr(), atAddr(w.addr()))
+`, w.addr(), atAddr(w.addr()), os.Args[0])
 	return w.run(ctx)
 }
 
