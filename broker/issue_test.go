@@ -88,6 +88,15 @@ func TestNothingIsMintedWithoutARecordedAsk(t *testing.T) {
 	if !asked {
 		t.Error("when AWS was called, the store did not hold the ask")
 	}
+
+	before := len(w.assumed())
+	w.tap.watch(nth("PutRequest", 1), nil)
+	if _, err := w.Issue(t.Context(), w.ask("2", "readonly")); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("an ask that could not be recorded: %v", err)
+	}
+	if n := len(w.assumed()); n != before {
+		t.Error("AWS was called for an ask that was not recorded")
+	}
 }
 
 // Invariants 1 and 8: each call of the store fails in turn, before it was done
