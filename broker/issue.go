@@ -123,7 +123,7 @@ type attempt struct {
 	request  Request          // as last stored
 	session  string           // the ID of the Session this attempt holds
 	lease    time.Time
-	metrics  Metrics
+	metrics  Metrics // of the way to AWS's answer, for the line of what came of it
 }
 
 // start identifies the caller and records the ask, side by side. Without the
@@ -270,6 +270,7 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 	creds, err := b.Minter.AssumeRole(aws, a.assumption(decision))
 	stop()
 	a.metrics.AssumeRole = b.now().Sub(began)
+	a.metrics.Mints = 1
 	if err != nil {
 		return Issued{}, a.fail(ctx, asFault(err))
 	}
@@ -277,6 +278,7 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 	issued := Issued{
 		Role: role, User: a.facts.User, Credentials: creds, Began: a.began, Again: a.again,
 	}
+	var side Metrics // of what runs beside the record of the outcome
 	linked := make(chan struct{})
 	go func() {
 		defer close(linked)
@@ -288,13 +290,13 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 		ctx, stop := context.WithTimeout(ctx, signInPatience)
 		defer stop()
 		issued.Console, issued.ConsoleErr = b.Minter.SignIn(ctx, creds, role)
-		a.metrics.SignIn = b.now().Sub(began)
+		side.SignIn = b.now().Sub(began)
 	}()
 	began = b.now()
 	err = a.recordIssued(ctx, decision, asked, creds)
 	outcome := b.now().Sub(began)
 	<-linked
-	a.metrics.Outcome = outcome
+	side.Outcome = outcome
 	if err != nil {
 		return Issued{}, err
 	}
@@ -302,8 +304,7 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 		b.Journal.Metrics(b.now(), a.id, Metrics{Failures: 1, Failed: string(FaultSignIn)})
 	}
 	issued.Request, issued.Session = a.request, *a.held(&a.request)
-	a.metrics.Mints = 1
-	b.Journal.Metrics(b.now(), a.id, a.metrics)
+	b.Journal.Metrics(b.now(), a.id, side)
 	b.wake()
 	return issued, nil
 }

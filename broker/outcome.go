@@ -136,12 +136,12 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		switch {
 		case err == nil:
 			a.request = stored
-			b.Journal.Audit(e, metricsOf(e))
+			b.Journal.Audit(e, a.metricsOf(e))
 			return nil
 		case isConflict(err) && stored.Version > 0:
 			if s := a.held(&stored); s != nil && s.State == session.State && s.AccessKeyID == session.AccessKeyID && s.Outcome == session.Outcome {
 				a.request = stored // our own write; only its answer was lost
-				b.Journal.Audit(e, metricsOf(e))
+				b.Journal.Audit(e, a.metricsOf(e))
 				return nil
 			}
 			current = stored
@@ -196,16 +196,17 @@ func (a *attempt) describeEvent(e *Event, r Request) {
 	}
 }
 
-// metricsOf counts what an Event stands for.
-func metricsOf(e Event) Metrics {
+// metricsOf counts what an Event stands for, and says how long it took to get
+// there.
+func (a *attempt) metricsOf(e Event) Metrics {
+	m := a.metrics
 	switch e.Event {
 	case EventDenied:
-		return Metrics{Denials: 1}
+		m.Denials = 1
 	case EventFailed:
-		return Metrics{Failures: 1, Failed: e.Outcome}
-	default:
-		return Metrics{}
+		m.Mints, m.Failures, m.Failed = 0, 1, e.Outcome
 	}
+	return m
 }
 
 // Undelivered records that credentials were issued but could not be shown, and

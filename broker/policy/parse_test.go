@@ -247,9 +247,10 @@ func TestLoadFiles(t *testing.T) {
 	}
 }
 
-// TestBombs checks that files made to exhaust the reader are refused soon.
+// TestBombs has files made to exhaust the reader: they are refused, and before
+// the tests' own time limit.
 func TestBombs(t *testing.T) {
-	const size = 1 << 20
+	const size = 1 << 18
 	fill := func(s string) string { return strings.Repeat(s, size/len(s)) }
 	var keys strings.Builder
 	for i := 0; keys.Len() < size-20; i++ {
@@ -270,12 +271,8 @@ func TestBombs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			begun := time.Now()
 			_, err := policy.Parse("bomb.yaml", []byte(src), nil)
 			checkErrors(t, "bomb.yaml", src, err)
-			if took := time.Since(begun); took > 30*time.Second {
-				t.Errorf("took %v", took)
-			}
 		})
 	}
 }
