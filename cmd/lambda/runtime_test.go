@@ -59,7 +59,9 @@ func startFunction(t *testing.T, bootstrap string, timeout time.Duration, env ..
 		"AWS_EC2_METADATA_DISABLED=true", "HOME=/nonexistent",
 	}, env...)
 	f.cmd.Stdout, f.cmd.Stderr = f, f
+	f.mu.Lock() // which next takes too
 	f.started = time.Now()
+	f.mu.Unlock()
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
