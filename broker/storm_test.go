@@ -18,7 +18,10 @@ import (
 func TestTenThousandDeliveries(t *testing.T) {
 	t.Parallel()
 	deliveries := 10_000
-	if testing.Short() || raceDetector {
+	switch {
+	case testing.Short():
+		deliveries = 200
+	case raceDetector:
 		deliveries = 1_000 // scripts/test runs them all, without the race detector
 	}
 	w := newWorld(t)
@@ -64,7 +67,7 @@ func TestTenThousandDeliveries(t *testing.T) {
 			t.Errorf("the ask %s released %d sets of credentials", key, n)
 		}
 	}
-	if len(released) < 10 {
+	if len(released) < 5 {
 		t.Errorf("only %d asks released anything: %v", len(released), refused)
 	}
 }

@@ -13,6 +13,9 @@ import (
 // TestAWSCLI drives the sandbox with the AWS command line, which signs its
 // calls with other code than the SDK's.
 func TestAWSCLI(t *testing.T) {
+	if testing.Short() {
+		t.Skip("unit tests run no AWS command line")
+	}
 	path, err := exec.LookPath("aws")
 	if err != nil {
 		t.Skip("the AWS command line is not on PATH")

@@ -69,8 +69,10 @@ var build = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if !testing.Short() {
+		if path, err := build(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
 	}
 	os.Exit(code)
 }
@@ -405,6 +407,9 @@ func TestJanitor(t *testing.T) {
 
 // TestRefusesToStart says why.
 func TestRefusesToStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("unit tests build no bootstrap")
+	}
 	bootstrap, err := build()
 	if err != nil {
 		t.Fatal(err)
