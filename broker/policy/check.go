@@ -39,28 +39,24 @@ func (c *checker) missing(path []string, format string, args ...any) {
 
 // Limits of our own.
 const (
-	minUserLifetime = time.Hour
-	maxUserLifetime = 400 * 24 * time.Hour
-	maxApprovers    = 10
-	maxWait         = 7 * 24 * time.Hour // for an answer, or to claim one: past a week, ask again
+	minUserLifetime  = time.Hour
+	maxUserLifetime  = 400 * 24 * time.Hour
+	minTokenLifetime = time.Hour
+	maxTokenLifetime = 400 * 24 * time.Hour
+	maxApprovers     = 10
+	maxWait          = 7 * 24 * time.Hour // for an answer, or to claim one: past a week, ask again
 )
 
 var (
-	namePattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	accountPattern    = regexp.MustCompile(`^[0-9]{12}$`)
-	regionPattern     = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
-	roleARN           = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
-	policyARN         = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
-	externalIDPattern = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	roleARN        = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
 )
 
-// Limits that AWS sets, in characters. Sources: the IAM and AssumeRole API
-// references.
-const (
-	maxRolePath   = 512
-	minExternalID = 2
-	maxExternalID = 1224
-)
+// maxRolePath is the longest path of an IAM role, in characters. Source: the
+// IAM API reference.
+const maxRolePath = 512
 
 // checkStored returns what makes no sense in d, as it is stored: a Document
 // without findings can be decided on.
@@ -70,14 +66,15 @@ func checkStored(d *Document) []finding {
 		return c.found
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Roles)) {
-		if r := d.Roles[name]; r != nil && r.SessionPolicy != "" {
-			c.sessionPolicy([]string{"roles", string(name), "session_policy"}, r.SessionPolicy)
+		if r := d.Roles[name]; r != nil {
+			c.document([]string{"roles", string(name), "session_policy"}, sessionPolicy, r.SessionPolicy)
+			c.document([]string{"roles", string(name), "permissions"}, permissions, r.Permissions)
 		}
 	}
 	return c.found
 }
 
-// check does the same, but for the session policies, in the order of the
+// check does the same, but for the IAM policy documents, in the order of the
 // sections and of the names. A parser checks those where they are written.
 func check(d *Document) []finding {
 	c := &checker{doc: d}
@@ -104,7 +101,29 @@ func check(d *Document) []finding {
 	if l := d.Settings.UserLifetime; l < minUserLifetime || l > maxUserLifetime {
 		c.add([]string{"settings", "user_lifetime"}, nil, "`user_lifetime` must be from 1h to 400d")
 	}
+	if l := d.Settings.TokenLifetime; l != 0 && (l < minTokenLifetime || l > maxTokenLifetime) {
+		c.add([]string{"settings", "token_lifetime"}, nil, "`token_lifetime` must be from 1h to 400d")
+	}
+	c.removed(d.Removed)
 	return c.found
+}
+
+// removed checks the names of Groups that are no more.
+func (c *checker) removed(names []GroupName) {
+	given := map[GroupName]bool{}
+	for _, name := range names {
+		at := []string{"removed", string(name)}
+		if !namePattern.MatchString(string(name)) {
+			c.add(at, nil, "the name of a group must match %s", namePattern)
+		}
+		if _, ok := c.doc.Groups[name]; ok {
+			c.add(at, nil, "the group %s was removed, and is there", quote(string(name)))
+		}
+		if given[name] {
+			c.add(at, nil, "%s is listed twice", quote(string(name)))
+		}
+		given[name] = true
+	}
 }
 
 // name checks the name that something is filed under, and its own.
@@ -175,7 +194,7 @@ func (c *checker) grants(at []string, grants []Grant) {
 
 func (c *checker) roleNamed(at []string, name RoleName) {
 	if c.doc.Roles[name] == nil {
-		c.add(at, didYouMean(string(name), slices.Collect(maps.Keys(c.doc.Roles))), "there is no role %s", quote(string(name)))
+		c.add(at, nearestKey(string(name), c.doc.Roles), "there is no role %s", quote(string(name)))
 	}
 }
 
@@ -193,7 +212,7 @@ func (c *checker) groups(at []string, groups []GroupName) {
 
 func (c *checker) group(at []string, name GroupName) {
 	if _, ok := c.doc.Groups[name]; !ok {
-		c.add(at, didYouMean(string(name), slices.Collect(maps.Keys(c.doc.Groups))), "there is no group %s", quote(string(name)))
+		c.add(at, nearestKey(string(name), c.doc.Groups), "there is no group %s", quote(string(name)))
 	}
 }
 
@@ -234,7 +253,7 @@ func (c *checker) target(at func(...string) []string, r *Role) {
 		c.missing(at(), "the role has no `account`")
 		return
 	case !ok:
-		c.add(at("account"), didYouMean(string(r.Account), slices.Collect(maps.Keys(c.doc.Accounts))),
+		c.add(at("account"), nearestKey(string(r.Account), c.doc.Accounts),
 			"there is no account %s", quote(string(r.Account)))
 		return
 	case r.AccountID != account.ID || r.Partition != account.Partition:
@@ -256,9 +275,17 @@ func (c *checker) target(at func(...string) []string, r *Role) {
 	switch {
 	case partition != r.Partition || id != r.AccountID:
 		c.add(at("arn"), nil, "the ARN is not in the account %s, which is %s in %s", quote(string(r.Account)), r.AccountID, r.Partition)
-	case strings.HasPrefix(strings.ToLower(name), "starback-"), strings.EqualFold(path, "/starback-system/"):
+	case ours(path, name):
 		c.add(at("arn"), nil, "%s is one of Starback's own roles, which nobody may request", quote(name))
 	}
+}
+
+// ours says whether an IAM role is Starback's own: one of its functions, or one
+// that revokes sessions. IAM does not tell names apart by case.
+func ours(path, name string) bool {
+	path, name = strings.ToLower(path), strings.ToLower(name)
+	return strings.HasPrefix(name, "starback-") ||
+		strings.HasPrefix(path, "/starback-system/") || strings.HasPrefix(path, "/starback-boundary/")
 }
 
 // conditions checks what a request must satisfy.
@@ -292,42 +319,6 @@ func (c *checker) conditions(at func(...string) []string, r *Role) {
 func (c *checker) wait(at []string, d time.Duration) {
 	if d <= 0 || d > maxWait {
 		c.add(at, nil, "%s must be at most %s", quote(at[len(at)-1]), durationText(maxWait))
-	}
-}
-
-// sessionPolicy checks a session policy that is stored as minified JSON.
-func (c *checker) sessionPolicy(at []string, stored string) {
-	var ps problems
-	n := readJSON(newSource("session_policy", 0, stored), []byte(stored), &ps)
-	if n != nil && checkSessionPolicy(n, &ps) != stored && len(ps.found) == 0 {
-		ps.add(n.at, nil, "the session policy is not minified")
-	}
-	for _, p := range ps.found {
-		c.add(at, p.suggest, "%s", p.message)
-	}
-}
-
-// session checks what else AssumeRole is given.
-func (c *checker) session(at func(...string) []string, r *Role) {
-	if len(r.SessionPolicyARNs) > MaxSessionPolicyARNs {
-		c.add(at("session_policy_arns"), nil, "AWS takes %d session policy ARNs at most", MaxSessionPolicyARNs)
-	}
-	given := map[string]bool{}
-	for _, arn := range r.SessionPolicyARNs {
-		here := at("session_policy_arns", arn)
-		parts := policyARN.FindStringSubmatch(arn)
-		switch {
-		case given[arn]:
-			c.add(here, nil, "%s is listed twice", quote(arn))
-		case parts == nil:
-			c.add(here, nil, "%s is not the ARN of an IAM policy", quote(arn))
-		case parts[1] != r.Partition || parts[2] != r.AccountID && parts[2] != "aws":
-			c.add(here, nil, "a session policy must be AWS's or of the role's own account")
-		}
-		given[arn] = true
-	}
-	if n := len(r.ExternalID); n > 0 && (n < minExternalID || n > maxExternalID || !externalIDPattern.MatchString(r.ExternalID)) {
-		c.add(at("external_id"), nil, "`external_id` must be 2 to 1,224 letters, digits and +=,.@:/-_")
 	}
 }
 

@@ -38,10 +38,13 @@ const (
 	RuleUserDisabled     Rule = "user.disabled"
 	RuleUserExpired      Rule = "user.expired"
 	RuleOwnerMissing     Rule = "user.owner_missing"
+	RuleOwnerDisabled    Rule = "user.owner_disabled"
+	RuleOwnerExpired     Rule = "user.owner_expired"
 	RuleTimeMissing      Rule = "time.missing" // without the time nothing is known to last
 	RulePolicyMissing    Rule = "policy.missing"
-	RuleRoleMissing      Rule = "role.missing" // none was named
-	RuleRoleUnknown      Rule = "role.unknown" // no such role in the Policy
+	RuleRoleMissing      Rule = "role.missing"  // none was named
+	RuleRoleUnknown      Rule = "role.unknown"  // no such role in the Policy
+	RuleTokenLimited     Rule = "token.limited" // the Token is for other Roles
 	RuleNotGranted       Rule = "grant.none"
 	RuleGrantExpired     Rule = "grant.expired"
 	RuleDurationShort    Rule = "duration.too_short"
@@ -65,7 +68,30 @@ type Subject struct {
 	Expires time.Time
 	Groups  []GroupName
 	Grants  []Grant // held directly
+
+	// OwnerEnabled and OwnerExpires are the Owner's: an application may do
+	// nothing that its Owner may not, and ends when its Owner does.
+	OwnerEnabled bool
+	OwnerExpires time.Time
+
+	// Limited says that the Subject speaks through a Token that is for the
+	// Roles in Only and no others, whatever those include.
+	Limited bool
+	Only    []RoleName
 }
+
+// ends returns when the Subject's access ends: for an application, no later
+// than its Owner's.
+func (s Subject) ends() time.Time {
+	if s.IsApp && s.OwnerExpires.Before(s.Expires) {
+		return s.OwnerExpires
+	}
+	return s.Expires
+}
+
+// covers says whether the Subject's Token, if it speaks through one, is for
+// the Role.
+func (s Subject) covers(role RoleName) bool { return !s.Limited || slices.Contains(s.Only, role) }
 
 // An Asked is what was asked for. A zero Duration asks for the Role's default.
 type Asked struct {
@@ -110,38 +136,22 @@ func (d Decision) PathString() string { return strings.Join(d.Path, " ") }
 
 // Decide answers one Request. It looks at nothing but in.
 func Decide(in Input) Decision {
-	if d, ok := usable(in.Subject, in.Policy, in.Now); !ok {
+	d, ok := entitled(in.Policy, in.Subject, in.Asked.Role, in.Now)
+	if !ok {
 		return d
 	}
-	if in.Asked.Role == "" {
-		return deny(RuleRoleMissing, "No role was named.")
-	}
-	role, ok := in.Policy.Roles[in.Asked.Role]
-	if !ok || role == nil {
-		return deny(RuleRoleUnknown, "There is no such role.")
-	}
-	route, expired := bestRoute(in.Policy, in.Subject, in.Asked.Role, in.Now)
-	if route == nil {
-		if expired {
-			return deny(RuleGrantExpired, "The grant has expired.")
-		}
-		return deny(RuleNotGranted, "The role was not granted.")
-	}
-	d := Decision{Role: role, Path: route.path, Duration: in.Asked.Duration, Expires: route.expires}
-	if d.Duration == 0 {
+	role, left := d.Role, d.Expires.Sub(in.Now)
+	if d.Duration = in.Asked.Duration; d.Duration == 0 {
 		d.Duration = role.DefaultDuration
 	}
 	refuse := func(rule Rule, reason string) Decision {
 		d.Effect, d.Rule, d.Reason = Deny, rule, reason
 		return d
 	}
+	if rule, reason := wrongLength(role, d.Duration, left); rule != "" {
+		return refuse(rule, reason)
+	}
 	switch {
-	case d.Duration < MinDuration:
-		return refuse(RuleDurationShort, "AWS issues nothing shorter than 15 minutes.")
-	case d.Duration > role.MaxDuration, d.Duration > MaxDuration:
-		return refuse(RuleDurationLong, "The duration is more than the role allows.")
-	case route.expires.Sub(in.Now) < MinDuration:
-		return refuse(RuleEndsSoon, "The user's access, or the grant, ends in less than 15 minutes.")
 	case role.Ticket != nil && in.Asked.Ticket == "":
 		return refuse(RuleTicketMissing, "The role needs a ticket.")
 	case role.Ticket != nil && !role.Ticket.Match(in.Asked.Ticket):
@@ -149,7 +159,7 @@ func Decide(in Input) Decision {
 	case role.ReasonRequired && strings.TrimSpace(in.Asked.Reason) == "":
 		return refuse(RuleReasonMissing, "The role needs a reason.")
 	}
-	d.Duration = min(d.Duration, route.expires.Sub(in.Now))
+	d.Duration = min(d.Duration, left)
 	if role.Approval == nil {
 		d.Effect, d.Rule, d.Reason = Allow, RuleGranted, "The role is granted."
 		return d
@@ -162,19 +172,54 @@ func Decide(in Input) Decision {
 	return d
 }
 
+// entitled says whether s may ask for a Role at all, in whatever way. If so,
+// the Decision holds the Role, the Path and when the authority ends; if not,
+// it is complete.
+func entitled(p *Document, s Subject, name RoleName, now time.Time) (Decision, bool) {
+	if d, ok := usable(s, p, now); !ok {
+		return d, false
+	}
+	if name == "" {
+		return deny(RuleRoleMissing, "No role was named."), false
+	}
+	role, ok := p.Roles[name]
+	if !ok || role == nil {
+		return deny(RuleRoleUnknown, "There is no such role."), false
+	}
+	if !s.covers(name) {
+		return deny(RuleTokenLimited, "The token is for other roles."), false
+	}
+	route, expired := bestRoute(p, s, name, now)
+	if route == nil {
+		if expired {
+			return deny(RuleGrantExpired, "The grant has expired."), false
+		}
+		return deny(RuleNotGranted, "The role was not granted."), false
+	}
+	return Decision{Role: role, Path: route.Path, Expires: route.Expires}, true
+}
+
+// wrongLength returns what forbids a window of d where the authority ends after
+// left, or nothing.
+func wrongLength(role *Role, d, left time.Duration) (Rule, string) {
+	switch {
+	case d < MinDuration:
+		return RuleDurationShort, "AWS issues nothing shorter than 15 minutes."
+	case d > role.MaxDuration, d > MaxDuration:
+		return RuleDurationLong, "The duration is more than the role allows."
+	case left < MinDuration:
+		return RuleEndsSoon, "The user's access, or the grant, ends in less than 15 minutes."
+	}
+	return "", ""
+}
+
 // Askable lists the Roles that s may ask for now, by name, whatever duration,
 // ticket, reason or approval each then wants.
 func Askable(p *Document, s Subject, now time.Time) []*Role {
-	if _, ok := usable(s, p, now); !ok {
-		return nil
-	}
 	var roles []*Role
-	for name, role := range p.Roles {
-		if route, _ := bestRoute(p, s, name, now); role != nil && route != nil {
-			roles = append(roles, role)
-		}
+	for _, name := range NewReacher(p, now).askable(s) {
+		roles = append(roles, p.Roles[name])
 	}
-	slices.SortFunc(roles, func(a, b *Role) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return roles
 }
 
@@ -205,6 +250,10 @@ func usable(s Subject, p *Document, now time.Time) (Decision, bool) {
 		return deny(RuleUserExpired, "The user's access has expired."), false
 	case s.IsApp && s.Owner == "":
 		return deny(RuleOwnerMissing, "The application has no owner."), false
+	case s.IsApp && !s.OwnerEnabled:
+		return deny(RuleOwnerDisabled, "The application's owner is disabled."), false
+	case s.IsApp && !now.Before(s.OwnerExpires):
+		return deny(RuleOwnerExpired, "The access of the application's owner has expired."), false
 	case now.IsZero(): // a zero time is before every expiry
 		return deny(RuleTimeMissing, "The time is not known."), false
 	case p == nil:
@@ -213,92 +262,16 @@ func usable(s Subject, p *Document, now time.Time) (Decision, bool) {
 	return Decision{}, true
 }
 
-// A route is one way from a Subject to a Role.
-type route struct {
-	path    []string
-	expires time.Time
-}
-
 // bestRoute finds the way to target that lasts longest, then has the fewest
 // steps, then comes first by name. It also says whether only expired grants
 // led there.
-func bestRoute(p *Document, s Subject, target RoleName, now time.Time) (best *route, expired bool) {
-	consider := func(from []string, g Grant) {
-		chain := chainTo(p, g.Role, target)
-		if chain == nil {
-			return
-		}
-		if !g.Expires.IsZero() && !now.Before(g.Expires) {
-			expired = true
-			return
-		}
-		r := &route{path: append(slices.Clone(from), chain...), expires: s.Expires}
-		if !g.Expires.IsZero() && g.Expires.Before(r.expires) {
-			r.expires = g.Expires
-		}
-		if best == nil || better(r, best) {
-			best = r
-		}
+func bestRoute(p *Document, s Subject, target RoleName, now time.Time) (best *Route, expired bool) {
+	var w descent
+	live, ended := starts(p, s, now)
+	if w.down(p, live, target) {
+		return &Route{Path: w.path(s.Name, target), Expires: w.came[target].start.expires}, false
 	}
-	for _, g := range s.Grants {
-		consider([]string{string(s.Name), "→"}, g)
-	}
-	for _, name := range s.Groups {
-		for _, g := range p.Groups[name].Grants {
-			consider([]string{string(s.Name), "∈", string(name), "→"}, g)
-		}
-	}
-	return best, expired
-}
-
-func better(a, b *route) bool {
-	if !a.expires.Equal(b.expires) {
-		return a.expires.After(b.expires)
-	}
-	if len(a.path) != len(b.path) {
-		return len(a.path) < len(b.path)
-	}
-	return slices.Compare(a.path, b.path) < 0
-}
-
-// chainTo returns the shortest chain of includes from one Role down to
-// another, as path elements, or nil. Breadth first: of equal chains the one
-// whose includes are listed first in alphabetical order wins, so the order of
-// the file does not matter.
-func chainTo(p *Document, from, to RoleName) []string {
-	if p.Roles[from] == nil {
-		return nil
-	}
-	above := map[RoleName]RoleName{from: ""}
-	queue := []RoleName{from}
-	for len(queue) > 0 {
-		at := queue[0]
-		queue = queue[1:]
-		if at == to {
-			return unwind(above, from, to)
-		}
-		role := p.Roles[at]
-		if role == nil {
-			continue
-		}
-		for _, next := range slices.Sorted(slices.Values(role.Includes)) {
-			if _, seen := above[next]; !seen {
-				above[next] = at
-				queue = append(queue, next)
-			}
-		}
-	}
-	return nil
-}
-
-func unwind(above map[RoleName]RoleName, from, to RoleName) []string {
-	var chain []string
-	for at := to; at != from; at = above[at] {
-		chain = append(chain, string(at), "includes", "→")
-	}
-	chain = append(chain, string(from))
-	slices.Reverse(chain)
-	return chain
+	return nil, w.down(p, ended, target)
 }
 
 // approved counts distinct people who may answer, did, and agreed to exactly

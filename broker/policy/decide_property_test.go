@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // Each property is tried on a few thousand inputs; -rapid.checks overrides it.
 func init() {
-	if err := flag.Set("rapid.checks", "3000"); err != nil {
+	if err := flag.Set("rapid.checks", strconv.Itoa(usualChecks)); err != nil {
 		panic(err)
 	}
 }
@@ -80,15 +81,22 @@ func grants() *rapid.Generator[[]policy.Grant] {
 
 func subjects() *rapid.Generator[policy.Subject] {
 	return rapid.Custom(func(t *rapid.T) policy.Subject {
-		return policy.Subject{
+		s := policy.Subject{
 			Name:    mostly(userNames, []policy.UserName{"", "ann"}).Draw(t, "name"),
 			Owner:   rapid.SampledFrom([]policy.UserName{"", "", "ann", "ben"}).Draw(t, "owner"),
-			IsApp:   seldom(8).Draw(t, "app"),
+			IsApp:   seldom(3).Draw(t, "app"),
 			Enabled: !seldom(16).Draw(t, "disabled"),
 			Expires: instants().Draw(t, "expires"),
 			Groups:  some(rapid.SampledFrom(groupNames), 3).Draw(t, "groups"),
 			Grants:  grants().Draw(t, "grants"),
+
+			OwnerEnabled: !seldom(8).Draw(t, "owner disabled"),
+			OwnerExpires: instants().Draw(t, "owner expires"),
 		}
+		if seldom(5).Draw(t, "limited") {
+			s.Limited, s.Only = true, some(rapid.SampledFrom(roleNames), 4).Draw(t, "only")
+		}
+		return s
 	})
 }
 
@@ -152,52 +160,105 @@ func inputs() *rapid.Generator[policy.Input] {
 }
 
 // TestDecideAgainstReference compares Decide to a second, slower reading of
-// the same rules.
+// the same rules. Each of its inputs is asked of in 72 ways: 144,000 in all.
 func TestDecideAgainstReference(t *testing.T) {
-	cases, met := 0, map[policy.Rule]bool{}
+	checks(t, 2000)
+	drawn, met := 0, map[policy.Rule]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		in := inputs().Draw(t, "in")
-		got, want := policy.Decide(in), reference(in)
-		met[want.Rule] = true
-		cases++
-		if got.Effect != want.Effect || got.Rule != want.Rule || got.Duration != want.Duration || !got.Expires.Equal(want.Expires) {
-			t.Fatalf("Decide: %v by %s for %v until %v\nreference: %v by %s for %v until %v",
-				got.Effect, got.Rule, got.Duration, got.Expires, want.Effect, want.Rule, want.Duration, want.Expires)
-		}
-		if got.Role == nil {
-			return
-		}
-		if first, last := got.Path[0], got.Path[len(got.Path)-1]; first != string(in.Subject.Name) || last != string(in.Asked.Role) {
-			t.Fatalf("the path goes from %s to %s", first, last)
-		}
+		drawn++
+		checkDecisions(t, inputs().Draw(t, "in"), met)
 	})
-	for _, rule := range []policy.Rule{policy.RuleGranted, policy.RuleApproved, policy.RuleApprovalRequired, policy.RuleGrantExpired} {
-		if cases >= 3000 && !met[rule] {
+	for _, rule := range []policy.Rule{
+		policy.RuleUserUnknown, policy.RuleUserDisabled, policy.RuleUserExpired, policy.RuleOwnerMissing, policy.RuleOwnerDisabled,
+		policy.RuleOwnerExpired, policy.RuleRoleMissing, policy.RuleRoleUnknown, policy.RuleTokenLimited, policy.RuleNotGranted,
+		policy.RuleGrantExpired, policy.RuleDurationShort, policy.RuleDurationLong, policy.RuleEndsSoon, policy.RuleTicketMissing,
+		policy.RuleTicketMismatch, policy.RuleReasonMissing, policy.RuleApprovalRequired, policy.RuleApproved, policy.RuleGranted,
+	} {
+		if drawn >= 2000 && met[rule] == 0 {
 			t.Errorf("no input met %s: the inputs test too little", rule)
 		}
 	}
 }
 
-// TestLessGrantedNeverMore takes one grant or one membership away from the
-// subject and checks that nothing is gained.
-func TestLessGrantedNeverMore(t *testing.T) {
+// FuzzDecide does the same for inputs that are looked for.
+func FuzzDecide(f *testing.F) {
+	f.Add([]byte("what is drawn from these bytes is the least of everything, and so somebody without a name"))
+	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) {
+		in := inputs().Draw(t, "in")
+		checkDecision(t, in)
+		checkDecisions(t, in, map[policy.Rule]int{})
+	}))
+}
+
+// checkDecisions has in asked for every Role, and none, for several durations,
+// with and without a ticket and a reason, and counts the rules that decided.
+func checkDecisions(t *rapid.T, in policy.Input, met map[policy.Rule]int) {
+	for _, role := range append([]policy.RoleName{""}, roleNames...) {
+		for _, duration := range []time.Duration{0, 15*time.Minute - 1, 15 * time.Minute, 4*time.Hour + 1} {
+			for _, words := range [][2]string{{"T-1", "disk"}, {"", "disk"}, {"T-12", " "}} {
+				in.Asked = policy.Asked{Role: role, Duration: duration, Ticket: words[0], Reason: words[1]}
+				met[checkDecision(t, in)]++
+			}
+		}
+	}
+}
+
+// checkDecision compares Decide to the reference and returns the rule that
+// decided.
+func checkDecision(t *rapid.T, in policy.Input) policy.Rule {
+	got, want := policy.Decide(in), reference(in)
+	if got.Effect != want.Effect || got.Rule != want.Rule || got.Duration != want.Duration || !got.Expires.Equal(want.Expires) {
+		t.Fatalf("Decide: %v by %s for %v until %v\nreference: %v by %s for %v until %v",
+			got.Effect, got.Rule, got.Duration, got.Expires, want.Effect, want.Rule, want.Duration, want.Expires)
+	}
+	if got.Role != nil {
+		if first, last := got.Path[0], got.Path[len(got.Path)-1]; first != string(in.Subject.Name) || last != string(in.Asked.Role) {
+			t.Fatalf("the path goes from %s to %s", first, last)
+		}
+	}
+	return want.Rule
+}
+
+// TestLessNeverMore takes something away, or asks for one approval more, and
+// checks that nobody gains by it.
+func TestLessNeverMore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := inputs().Draw(t, "in")
 		less := in
-		less.Policy = &policy.Document{Groups: maps.Clone(in.Policy.Groups), Roles: in.Policy.Roles, Admins: in.Policy.Admins}
-		switch what := rapid.IntRange(0, 2).Draw(t, "what"); {
-		case what == 0 && len(in.Subject.Grants) > 0:
+		less.Policy = &policy.Document{
+			Groups: maps.Clone(in.Policy.Groups), Roles: maps.Clone(in.Policy.Roles), Admins: in.Policy.Admins,
+		}
+		switch rapid.SampledFrom([]string{"grant", "membership", "group's grant", "include", "approval", "token", "owner"}).Draw(t, "less of") {
+		case "grant":
 			less.Subject.Grants = drop(t, in.Subject.Grants)
-		case what == 1 && len(in.Subject.Groups) > 0:
+		case "membership":
 			less.Subject.Groups = drop(t, in.Subject.Groups)
-		default:
-			name := rapid.SampledFrom(groupNames).Draw(t, "group")
-			group, ok := less.Policy.Groups[name]
-			if !ok || len(group.Grants) == 0 {
-				t.Skip("nothing to take away")
-			}
+		case "group's grant":
+			name := rapid.SampledFrom(slices.Sorted(maps.Keys(less.Policy.Groups))).Draw(t, "group")
+			group := less.Policy.Groups[name]
 			group.Grants = drop(t, group.Grants)
 			less.Policy.Groups[name] = group
+		case "include":
+			role := changeable(t, less.Policy)
+			role.Includes = drop(t, role.Includes)
+		case "approval":
+			role := changeable(t, less.Policy)
+			approval := policy.Approval{By: []policy.GroupName{"g0"}}
+			if role.Approval != nil {
+				approval = *role.Approval
+			}
+			approval.Count++
+			if role.Approval != nil && role.Approval.Count < 1 {
+				t.Skip("a rule that nobody can satisfy becomes one that somebody can")
+			}
+			role.Approval = &approval
+		case "token":
+			if in.Subject.Limited {
+				less.Subject.Only = drop(t, in.Subject.Only)
+			}
+			less.Subject.Limited = true
+		case "owner":
+			less.Subject.IsApp = true
 		}
 		before, after := policy.Decide(in), policy.Decide(less)
 		if after.Effect > before.Effect {
@@ -206,9 +267,9 @@ func TestLessGrantedNeverMore(t *testing.T) {
 		if after.Effect != policy.Deny && (after.Expires.After(before.Expires) || after.Duration > before.Duration) {
 			t.Fatalf("%v until %v became %v until %v", before.Duration, before.Expires, after.Duration, after.Expires)
 		}
-		had := policy.Askable(in.Policy, in.Subject, in.Now)
+		had := plainRoles(policy.Askable(in.Policy, in.Subject, in.Now))
 		for _, role := range policy.Askable(less.Policy, less.Subject, less.Now) {
-			if !slices.Contains(had, role) {
+			if !slices.Contains(strings.Fields(had), string(role.Name)) {
 				t.Fatalf("%s became askable", role.Name)
 			}
 		}
@@ -218,7 +279,20 @@ func TestLessGrantedNeverMore(t *testing.T) {
 	})
 }
 
+// changeable returns one of the Roles of d, in its place a copy that may be
+// changed.
+func changeable(t *rapid.T, d *policy.Document) *policy.Role {
+	name := rapid.SampledFrom(slices.Sorted(maps.Keys(d.Roles))).Draw(t, "changed role")
+	role := *d.Roles[name]
+	d.Roles[name] = &role
+	return &role
+}
+
+// drop returns list without one of its items, if it has any.
 func drop[T any](t *rapid.T, list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
 	i := rapid.IntRange(0, len(list)-1).Draw(t, "drop")
 	return slices.Delete(slices.Clone(list), i, i+1)
 }

@@ -21,13 +21,14 @@ func testPolicy() *policy.Document {
 	}
 	d := &policy.Document{
 		Groups: map[policy.GroupName]policy.Group{
-			"dev":   {Name: "dev", Grants: []policy.Grant{{Role: "readonly"}, {Role: "loop-a"}}},
-			"sre":   {Name: "sre", Grants: []policy.Grant{{Role: "admin"}, {Role: "deploy"}, {Role: "pair"}}},
-			"night": {Name: "night", Grants: []policy.Grant{{Role: "readonly", Expires: noon}}},
-			"day":   {Name: "day", Grants: []policy.Grant{{Role: "readonly", Expires: noon.Add(time.Hour)}}},
-			"top":   {Name: "top", Grants: []policy.Grant{{Role: "step-10"}}},
-			"leads": {Name: "leads"},
-			"ops":   {Name: "ops"},
+			"dev":    {Name: "dev", Grants: []policy.Grant{{Role: "readonly"}, {Role: "loop-a"}}},
+			"sre":    {Name: "sre", Grants: []policy.Grant{{Role: "admin"}, {Role: "deploy"}, {Role: "pair"}}},
+			"night":  {Name: "night", Grants: []policy.Grant{{Role: "readonly", Expires: noon}}},
+			"day":    {Name: "day", Grants: []policy.Grant{{Role: "readonly", Expires: noon.Add(time.Hour)}}},
+			"top":    {Name: "top", Grants: []policy.Grant{{Role: "step-10"}}},
+			"leads":  {Name: "leads"},
+			"ops":    {Name: "ops"},
+			"a-team": {Name: "a-team", Grants: []policy.Grant{{Role: "loop-a"}}},
 		},
 		Admins: []policy.GroupName{"ops", "gone"},
 		Roles: map[policy.RoleName]*policy.Role{
@@ -41,6 +42,10 @@ func testPolicy() *policy.Document {
 			"loop-b":   {Includes: []policy.RoleName{"loop-a", "loop-b", "nowhere"}},
 			"endless":  {},
 			"step-0":   {},
+			"fork":     {Includes: []policy.RoleName{"right", "left"}},
+			"left":     {Includes: []policy.RoleName{"tine"}},
+			"right":    {Includes: []policy.RoleName{"tine"}},
+			"tine":     {},
 			"vanished": nil,
 		},
 	}
@@ -81,7 +86,14 @@ func digest(s string) part                { return func(in *policy.Input) { in.D
 func without(p *policy.Document) part     { return func(in *policy.Input) { in.Policy = p } }
 func holding(grants ...policy.Grant) part { return who(func(s *policy.Subject) { s.Grants = grants }) }
 func app(owner policy.UserName) part {
-	return who(func(s *policy.Subject) { s.IsApp, s.Owner = true, owner })
+	return who(func(s *policy.Subject) {
+		s.IsApp, s.Owner, s.OwnerEnabled, s.OwnerExpires = true, owner, true, noon.Add(24*time.Hour)
+	})
+}
+func ownerDisabled() part           { return who(func(s *policy.Subject) { s.OwnerEnabled = false }) }
+func ownerExpires(t time.Time) part { return who(func(s *policy.Subject) { s.OwnerExpires = t }) }
+func only(roles ...policy.RoleName) part {
+	return who(func(s *policy.Subject) { s.Limited, s.Only = true, roles })
 }
 func expires(t time.Time) part     { return who(func(s *policy.Subject) { s.Expires = t }) }
 func yes(from policy.Subject) part { return answer(true, "d1", from) }
@@ -144,6 +156,10 @@ func TestDecide(t *testing.T) {
 		deny(policy.RuleUserExpired, "at the instant of expiry", by(dev), expires(noon), ask("readonly")),
 		deny(policy.RuleUserExpired, "without an expiry", by(dev), expires(time.Time{}), ask("readonly")),
 		deny(policy.RuleOwnerMissing, "an application without an owner", by(dev), app(""), ask("readonly")),
+		deny(policy.RuleOwnerDisabled, "an application whose owner is disabled", by(dev), app("sam"), ownerDisabled(), ask("readonly")),
+		deny(policy.RuleOwnerExpired, "at the instant of the owner's expiry", by(dev), app("sam"), ownerExpires(noon), ask("readonly")),
+		deny(policy.RuleOwnerExpired, "an application whose owner has no expiry", by(dev), app("sam"), ownerExpires(time.Time{}), ask("readonly")),
+		allow(granted, "a person, whatever is said of an owner", by(dev), ownerExpires(noon), ask("readonly")),
 		deny(policy.RuleTimeMissing, "at no time", by(dev), ask("readonly"), at(time.Time{})),
 
 		// What they ask for.
@@ -164,6 +180,8 @@ func TestDecide(t *testing.T) {
 		allow(granted, "an ended grant beside a lasting one", by(person("ned", "night", "dev")), ask("readonly")),
 		allow(granted, "exactly 15 minutes before the user expires", by(dev), expires(noon.Add(15*time.Minute)), ask("readonly")),
 		deny(policy.RuleEndsSoon, "just less than 15 minutes before", by(dev), expires(noon.Add(15*time.Minute-1)), ask("readonly")),
+		deny(policy.RuleEndsSoon, "just less than 15 minutes before the owner expires", by(dev), app("sam"),
+			ownerExpires(noon.Add(15*time.Minute-1)), ask("readonly")),
 		deny(policy.RuleEndsSoon, "a grant that ends in 14 minutes", by(person("eve")), ask("secret"),
 			holding(policy.Grant{Role: "secret", Expires: noon.Add(14 * time.Minute)})),
 
@@ -172,6 +190,14 @@ func TestDecide(t *testing.T) {
 		deny(policy.RuleNotGranted, "one step up", by(person("eve")), holding(policy.Grant{Role: "step-4"}), ask("step-5")),
 		allow(granted, "round a cycle", by(dev), ask("loop-b")),
 		deny(policy.RuleNotGranted, "out of a cycle", by(dev), ask("secret")),
+
+		// With which token.
+		allow(granted, "a token for the role", by(sre), only("deploy", "readonly"), ask("readonly")),
+		deny(policy.RuleTokenLimited, "a token for another role", by(dev), only("loop-a"), ask("readonly")),
+		deny(policy.RuleTokenLimited, "a token for the role above", by(sre), only("admin"), ask("readonly")),
+		deny(policy.RuleTokenLimited, "a token for no role", by(dev), only(), ask("readonly")),
+		deny(policy.RuleNotGranted, "a token for a role that is not granted", by(dev), only("deploy"), ask("deploy")),
+		deny(policy.RuleRoleUnknown, "a token for a role that is gone", by(dev), only("root"), ask("root")),
 
 		// For how long.
 		allow(granted, "the shortest", by(dev), ask("readonly"), lasting(15*time.Minute)),
@@ -251,6 +277,12 @@ func TestDecisionDetails(t *testing.T) {
 			"dan ∈ day → readonly", time.Hour, noon.Add(time.Hour)},
 		{allow(policy.RuleGranted, "cut where the user expires", by(person("dan", "dev")), expires(noon.Add(20*time.Minute)), ask("readonly")),
 			"dan ∈ dev → readonly", 20 * time.Minute, noon.Add(20 * time.Minute)},
+		{allow(policy.RuleGranted, "cut where the owner expires", by(person("dan", "dev")), app("sam"), ownerExpires(noon.Add(20*time.Minute)), ask("readonly")),
+			"dan ∈ dev → readonly", 20 * time.Minute, noon.Add(20 * time.Minute)},
+		{allow(policy.RuleGranted, "the first group by name", by(person("dan", "sre", "a-team", "dev")), ask("loop-a")),
+			"dan ∈ a-team → loop-a", time.Hour, noon.Add(day)},
+		{allow(policy.RuleGranted, "of two chains as long, the first by name", by(person("dan")), holding(policy.Grant{Role: "fork"}), ask("tine")),
+			"dan → fork → includes left → includes tine", time.Hour, noon.Add(day)},
 		{deny(policy.RuleNotGranted, "nothing is told of a role that is not granted", by(person("dan", "dev")), ask("secret")),
 			"", 0, time.Time{}},
 	} {
@@ -279,8 +311,9 @@ func TestMisfiledRole(t *testing.T) {
 }
 
 func TestAskable(t *testing.T) {
-	disabled := person("dan", "dev")
+	disabled, limited := person("dan", "dev"), person("x", "sre")
 	disabled.Enabled = false
+	limited.Limited, limited.Only = true, []policy.RoleName{"deploy", "secret"}
 	for _, c := range []struct {
 		name string
 		who  policy.Subject
@@ -291,6 +324,7 @@ func TestAskable(t *testing.T) {
 		{"an ended grant", person("x", "night"), noon, nil},
 		{"a grant that ends later", person("x", "day"), noon, []policy.RoleName{"readonly"}},
 		{"no group", person("x"), noon, nil},
+		{"a limited token", limited, noon, []policy.RoleName{"deploy"}},
 		{"disabled", disabled, noon, nil},
 		{"no time", person("x", "dev"), time.Time{}, nil},
 	} {

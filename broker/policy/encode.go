@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -63,6 +64,7 @@ func (d *Document) canonical() *Document {
 		Roles:    map[RoleName]*Role{},
 		Admins:   sorted(d.Admins),
 		Settings: d.Settings,
+		Removed:  sorted(d.Removed),
 	}
 	for name, account := range d.Accounts {
 		c.Accounts[name] = account
@@ -75,6 +77,8 @@ func (d *Document) canonical() *Document {
 		r := *role
 		r.Includes = sorted(r.Includes)
 		r.SessionPolicyARNs = sorted(r.SessionPolicyARNs)
+		r.PermissionARNs = sorted(r.PermissionARNs)
+		r.Tags = maps.Clone(r.Tags)
 		if r.Approval != nil {
 			a := *r.Approval
 			a.By = sorted(a.By)

@@ -84,6 +84,8 @@ func TestEncodeOrder(t *testing.T) {
 		admin := d.Roles["prod-admin"]
 		admin.Includes, admin.Approval.By = mix(t, admin.Includes), mix(t, admin.Approval.By)
 		admin.SessionPolicyARNs = mix(t, admin.SessionPolicyARNs)
+		stage := d.Roles["stage-readonly"]
+		stage.PermissionARNs = mix(t, stage.PermissionARNs)
 		sre := d.Groups["sre"]
 		sre.Grants = mix(t, sre.Grants)
 		for i, g := range sre.Grants {
@@ -106,8 +108,11 @@ func TestEncodeOrder(t *testing.T) {
 	})
 }
 
-// TestDecodeRefuses damages an encoded document in one place at a time.
-func TestDecodeRefuses(t *testing.T) {
+// A damagedCase is an encoded document that is damaged in one place, and what
+// it is refused with.
+type damagedCase struct{ name, doc, want string }
+
+func damagedCases(t *testing.T) []damagedCase {
 	good := string(encode(t, load(t, "policy.yaml")))
 	replace := func(old, new string) string {
 		if !strings.Contains(good, old) {
@@ -115,7 +120,7 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 		return strings.Replace(good, old, new, 1)
 	}
-	for _, c := range []struct{ name, doc, want string }{
+	return []damagedCase{
 		{"nothing", "", "EOF"},
 		{"null", "null", "there is no document"},
 		{"another value", "[]", "cannot unmarshal"},
@@ -158,7 +163,23 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a session policy with space", replace(`"session_policy":"{`, `"session_policy":"{ `), "not minified"},
 		{"a session policy that is not JSON", replace(`"session_policy":"{`, `"session_policy":"{{`), "not JSON"},
 		{"a session policy without meaning", replace(`\"Effect\":\"Deny\"`, `\"Effect\":\"deny\"`), "Effect"},
-	} {
+		{"a removed group that is there", replace(`7776000000000000}}`, `7776000000000000},"removed":["dev"]}`), "removed.dev: the group `dev` was removed"},
+		{"a removed group without a name", replace(`7776000000000000}}`, `7776000000000000},"removed":[""]}`), "removed.: the name of a group"},
+		{"a group removed twice", replace(`7776000000000000}}`, `7776000000000000},"removed":["a","a"]}`), "removed.a: `a` is listed twice"},
+		{"removed groups out of order", replace(`7776000000000000}}`, `7776000000000000},"removed":["b","a"]}`), "canonical"},
+		{"tokens without end", replace(`7776000000000000}}`, `7776000000000000,"token_lifetime":1}}`), "token_lifetime"},
+		{"tags where there can be none", replace(`"console":true`, `"console":true,"tags":{"a":"b"},"no_tags":true`), "has tags"},
+		{"Starback's own tags", replace(`"console":true`, `"console":true,"tags":{"starback:user":"bob"}`), "starback:"},
+		{"no tags, explicitly", replace(`"console":true`, `"console":true,"tags":{}`), "canonical"},
+		{"permissions without meaning", replace(`"console":true`, `"console":true,"permissions":"{}"`), "roles.prod-readonly.permissions: the permissions policy has no"},
+		{"permissions of another account", replace(`"console":true`, `"console":true,"permission_arns":["arn:aws:iam::999922223333:policy/x"]`), "permission_arns"},
+		{"a session policy in another order", replace(`\"Effect\":\"Allow\",\"Resource\":\"*\"`, `\"Resource\":\"*\",\"Effect\":\"Allow\"`), "alphabetical"},
+	}
+}
+
+// TestDecodeRefuses damages an encoded document in one place at a time.
+func TestDecodeRefuses(t *testing.T) {
+	for _, c := range damagedCases(t) {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := policy.Decode([]byte(c.doc))
 			if d != nil || err == nil || !strings.Contains(err.Error(), c.want) {
@@ -188,15 +209,21 @@ func TestEncodeRefuses(t *testing.T) {
 func TestDigestTellsApart(t *testing.T) {
 	base := load(t, "policy.yaml").Digest()
 	for name, change := range map[string]func(*policy.Document){
-		"a duration":   func(d *policy.Document) { d.Roles["prod-readonly"].MaxDuration += time.Minute },
-		"an approver":  func(d *policy.Document) { d.Roles["prod-admin"].Approval.By[0] = "sre" },
-		"an admin":     func(d *policy.Document) { d.Admins[0] = "sre" },
-		"a grant":      func(d *policy.Document) { d.Groups["dev"].Grants[0].Role = "prod-admin" },
-		"an expiry":    func(d *policy.Document) { d.Groups["dev"].Grants[0].Expires = noon },
-		"an ARN":       func(d *policy.Document) { d.Roles["prod-admin"].ARN += "s" },
-		"tags":         func(d *policy.Document) { d.Roles["prod-admin"].NoTags = true },
-		"settings":     func(d *policy.Document) { d.Settings.BindByEmail = true },
-		"a definition": func(d *policy.Document) { d.Groups["new"] = policy.Group{Name: "new"} },
+		"a duration":  func(d *policy.Document) { d.Roles["prod-readonly"].MaxDuration += time.Minute },
+		"an approver": func(d *policy.Document) { d.Roles["prod-admin"].Approval.By[0] = "sre" },
+		"an admin":    func(d *policy.Document) { d.Admins[0] = "sre" },
+		"a grant":     func(d *policy.Document) { d.Groups["dev"].Grants[0].Role = "prod-admin" },
+		"an expiry":   func(d *policy.Document) { d.Groups["dev"].Grants[0].Expires = noon },
+		"a session tag": func(d *policy.Document) {
+			d.Roles["prod-readonly"].Tags = map[string]string{"team": "data"}
+		},
+		"permissions":     func(d *policy.Document) { d.Roles["prod-readonly"].Permissions = session },
+		"a removed group": func(d *policy.Document) { d.Removed = []policy.GroupName{"old"} },
+		"two admins":      func(d *policy.Document) { d.Settings.TwoAdmins = true },
+		"an ARN":          func(d *policy.Document) { d.Roles["prod-admin"].ARN += "s" },
+		"tags":            func(d *policy.Document) { d.Roles["prod-admin"].NoTags = true },
+		"settings":        func(d *policy.Document) { d.Settings.BindByEmail = true },
+		"a definition":    func(d *policy.Document) { d.Groups["new"] = policy.Group{Name: "new"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := load(t, "policy.yaml")

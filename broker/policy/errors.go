@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -16,8 +17,8 @@ const maxErrors = 50
 // maxSourceLine is the longest line, in characters, that an Error quotes.
 const maxSourceLine = 200
 
-// An Error is one problem in a policy file, or in a session policy file that
-// it names.
+// An Error is one problem in a policy file, or in an IAM policy file that it
+// names; or a warning about one.
 type Error struct {
 	File       string `json:"file"`
 	Line       int    `json:"line"`                 // from 1
@@ -55,7 +56,7 @@ func (e *Error) Detail() string {
 		number, e.Source, strings.Repeat(" ", len(number)), string(lead))
 }
 
-// Errors are the problems of one policy file and of the session policy files
+// Errors are the problems of one policy file and of the IAM policy files that
 // it names, at most 50: those of the policy file first, each file's in the
 // order of their positions.
 type Errors []*Error
@@ -86,7 +87,7 @@ func (e Errors) lines(sep string, line func(*Error) string) string {
 // A source is one file's text.
 type source struct {
 	name  string
-	order int // 0 for the policy file, then each session policy file as it is met
+	order int // 0 for the policy file, then each IAM policy file as it is met
 	lines []string
 }
 
@@ -166,6 +167,11 @@ func didYouMean[T ~string](word string, names []T) func() string {
 		}
 		return ""
 	}
+}
+
+// nearestKey does the same with the keys of a map.
+func nearestKey[T ~string, V any](word string, names map[T]V) func() string {
+	return func() string { return didYouMean(word, slices.Collect(maps.Keys(names)))() }
 }
 
 // quote sets s off from the words of a message, cut to a length that leaves

@@ -17,6 +17,17 @@ type form struct {
 
 // form opens a mapping that may hold the given keys.
 func (p *parser) form(name string, n *node, keys ...string) form {
+	f := p.openForm(name, n)
+	before := len(p.found)
+	f.node.only(&p.problems, keys...)
+	if len(p.found) > before {
+		f.damage()
+	}
+	return f
+}
+
+// openForm opens a mapping that may hold any keys.
+func (p *parser) openForm(name string, n *node) form {
 	f := form{parser: p, at: n.at, name: name, node: &node{}}
 	switch n.kind {
 	case isMapping:
@@ -30,11 +41,6 @@ func (p *parser) form(name string, n *node, keys ...string) form {
 		if e.value.kind == isNull {
 			f.report(e.at, nil, "%s has no value", quote(e.key))
 		}
-	}
-	before := len(p.found)
-	f.node.only(&p.problems, keys...)
-	if len(p.found) > before {
-		f.damage()
 	}
 	return f
 }
@@ -196,6 +202,40 @@ func names[T ~string](f form, key string) []T {
 		given[name] = true
 	}
 	return list
+}
+
+// arns reads a list of ARNs, which must not be empty: that might be taken for
+// a limit, or for none.
+func (f form) arns(key string) []string {
+	if n := f.value(key, isList); n != nil && len(n.items) == 0 {
+		f.report(n.at, hint("leave the key out"), "%s is empty", quote(key))
+	}
+	return names[string](f, key)
+}
+
+// tags reads the session tags: a mapping of them, or false if there can be none
+// at all.
+func (f form) tags() (tags map[string]string, none bool) {
+	const key = "tags"
+	n := f.node.get(key)
+	switch {
+	case n == nil || n.kind == isNull: // openForm said so
+	case n.kind == isBool:
+		return nil, n.text == "false"
+	case n.kind != isMapping:
+		f.report(n.at, nil, "%s must be true, false or a mapping, not %s", quote(key), n.kind)
+	case len(n.entries) == 0:
+		f.report(n.at, hint("leave the key out"), "%s is empty", quote(key))
+	default:
+		tags = map[string]string{}
+		section := f.openForm(quote(key), n)
+		for _, e := range n.entries {
+			if value := section.value(e.key, isText); value != nil {
+				tags[e.key] = value.text
+			}
+		}
+	}
+	return tags, false
 }
 
 // grants reads a list of grants, each a role's name or {role, until}.

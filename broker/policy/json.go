@@ -5,15 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxPolicySource is how many bytes of a session policy file are read: AWS
-// takes 2,048 characters of it once white space is gone.
+// maxPolicySource is how many bytes of an IAM policy file are read: AWS takes
+// 10,240 characters of it at most, once white space is gone.
 const maxPolicySource = 64 << 10
 
-// readJSON reads a session policy file: one JSON value. It returns nil when
+// readJSON reads an IAM policy file: one JSON value. It returns nil when
 // the file cannot be read at all; what is wrong goes to ps.
 func readJSON(src *source, raw []byte, ps *problems) *node {
 	b := &jsonBuilder{builder: builder{src, ps}, raw: raw, dec: json.NewDecoder(bytes.NewReader(raw))}
@@ -134,7 +135,8 @@ func (b *jsonBuilder) place(offset int) position {
 	return position{b.src, 1 + bytes.Count(before, []byte("\n")), 1 + utf8.RuneCount(before[start:])}
 }
 
-// minify writes n as JSON without white space, keys in the order of the file.
+// minify writes n as JSON without white space, keys in alphabetical order: in
+// whatever order they are written, it comes out the same.
 func (n *node) minify() string {
 	var s strings.Builder
 	n.write(&s)
@@ -160,7 +162,7 @@ func (n *node) write(s *strings.Builder) {
 		s.WriteByte(']')
 	case isMapping:
 		s.WriteByte('{')
-		for i, e := range n.entries {
+		for i, e := range slices.SortedFunc(slices.Values(n.entries), byKey) {
 			if i > 0 {
 				s.WriteByte(',')
 			}
@@ -172,10 +174,14 @@ func (n *node) write(s *strings.Builder) {
 	}
 }
 
+func byKey(a, b entry) int { return strings.Compare(a.key, b.key) }
+
 // writeText writes a JSON string. It escapes the two characters that need it:
 // control characters were refused.
 func writeText(s *strings.Builder, text string) {
 	s.WriteByte('"')
-	s.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text))
+	_, _ = textEscapes.WriteString(s, text)
 	s.WriteByte('"')
 }
+
+var textEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)

@@ -13,10 +13,11 @@ import (
 
 // Defaults of a policy file.
 const (
-	defaultUserLifetime = 90 * 24 * time.Hour
-	defaultDuration     = time.Hour
-	defaultWithin       = 2 * time.Hour
-	defaultClaimWithin  = time.Hour
+	defaultUserLifetime  = 90 * 24 * time.Hour
+	defaultTokenLifetime = 90 * 24 * time.Hour
+	defaultDuration      = time.Hour
+	defaultWithin        = 2 * time.Hour
+	defaultClaimWithin   = time.Hour
 )
 
 // A File is what a policy file says.
@@ -25,9 +26,12 @@ type File struct {
 	// Users is nil when the file has no users section, and empty when the
 	// section is: only the second says that there are to be none.
 	Users []User
+	// Warnings are what is legal but cannot be meant, such as a session policy
+	// that allows nothing. At most 50, in the order of Errors.
+	Warnings []*Error
 }
 
-// Load reads the policy file name and the session policy files it names, all
+// Load reads the policy file name and the IAM policy files it names, all
 // from fsys. Paths in the file are relative to the file's folder. A fsys that
 // follows symbolic links out of itself, as os.DirFS does, is read wherever
 // they lead: os.Root's does not.
@@ -59,16 +63,17 @@ func readFile(fsys fs.FS, name string, most int64) (_ []byte, err error) {
 	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
-// Parse reads a policy file's text. Its name is used in messages only. The
-// session policy files that it names are read with open, each by the path as
-// it is written; with a nil open it may name none.
+// Parse reads a policy file's text. Its name is used in messages only. The IAM
+// policy files that it names are read with open, each by the path as it is
+// written; with a nil open it may name none.
 //
 // The error is Errors, and then there is no File: a file that is not
 // understood whole is refused whole.
 func Parse(name string, src []byte, open func(path string) ([]byte, error)) (*File, error) {
-	p := &parser{name: name, open: open, sessions: map[string]string{}}
+	p := &parser{name: name, open: open, documents: map[place]*document{}}
 	var file *File
-	if root := readYAML(newSource(name, 0, string(src)), src, &p.problems); root != nil {
+	root := readYAML(newSource(name, 0, string(src)), src, &p.problems)
+	if root != nil {
 		file = p.file(root)
 		p.findings(root, check(file.Document))
 		p.findings(root, checkUsers(file.Document, file.Users))
@@ -77,6 +82,7 @@ func Parse(name string, src []byte, open func(path string) ([]byte, error)) (*Fi
 		return nil, errs
 	}
 	file.Document = file.Document.canonical()
+	file.Warnings = warnings(root, file, p.used)
 	return file, nil
 }
 
@@ -84,15 +90,21 @@ func Parse(name string, src []byte, open func(path string) ([]byte, error)) (*Fi
 // the wrong shape; check reports what makes no sense.
 type parser struct {
 	problems
-	name     string
-	open     func(path string) ([]byte, error)
-	sessions map[string]string // session policy files already read, minified
+	name      string
+	open      func(path string) ([]byte, error)
+	documents map[place]*document      // IAM policy documents already read from files
+	used      []*document              // all IAM policy documents, in the order of the file
+	byID      map[string][]AccountName // the accounts, by their ids
 }
+
+// maxFindings bounds how many findings are looked up in the file: finding a
+// place takes time that grows with the length of the file.
+const maxFindings = 1000
 
 // findings reports what check found, where the file says it. A place that
 // something is already wrong with is not complained of again.
 func (p *parser) findings(root *node, found []finding) {
-	for _, f := range found {
+	for _, f := range found[:min(len(found), maxFindings)] {
 		if at := root.locate(f.path); !p.seen[at] && !(f.missing && p.damaged[at]) {
 			p.found = append(p.found, problem{at, f.message, f.suggest})
 		}
@@ -112,8 +124,11 @@ func (p *parser) file(root *node) *File {
 		Admins:   names[GroupName](f, "admins"),
 		Settings: p.settings(f),
 	}
+	p.byID = map[string][]AccountName{}
 	for _, e := range f.section("accounts") {
-		d.Accounts[AccountName(e.key)] = p.account(e)
+		account := p.account(e)
+		d.Accounts[account.Name] = account
+		p.byID[account.ID] = append(p.byID[account.ID], account.Name)
 	}
 	for _, e := range f.section("groups") {
 		group := p.form("the group "+quote(e.key), e.value, "grants")
@@ -147,10 +162,12 @@ func (p *parser) settings(file form) Settings {
 	if section == nil {
 		section = &node{kind: isMapping, at: file.at}
 	}
-	f := p.form("`settings`", section, "bind_by_email", "user_lifetime")
+	f := p.form("`settings`", section, "bind_by_email", "user_lifetime", "token_lifetime", "two_admins")
 	return Settings{
-		BindByEmail:  f.bool("bind_by_email", false),
-		UserLifetime: f.lifetime("user_lifetime", defaultUserLifetime),
+		BindByEmail:   f.bool("bind_by_email", false),
+		UserLifetime:  f.lifetime("user_lifetime", defaultUserLifetime),
+		TokenLifetime: f.lifetime("token_lifetime", 0),
+		TwoAdmins:     f.bool("two_admins", false),
 	}
 }
 
@@ -172,7 +189,7 @@ func (p *parser) role(e entry, accounts map[AccountName]Account) *Role {
 		"account", "iam_role", "arn", "description", "region", "includes",
 		"max_duration", "default_duration", "reason", "ticket", "approval",
 		"console", "destination", "session_policy", "session_policy_arns",
-		"external_id", "tags", "source_identity")
+		"external_id", "tags", "source_identity", "permissions", "permission_arns")
 	r := &Role{
 		Name:              RoleName(e.key),
 		Description:       f.text("description"),
@@ -181,12 +198,11 @@ func (p *parser) role(e entry, accounts map[AccountName]Account) *Role {
 		MaxDuration:       f.duration("max_duration", 0),
 		Ticket:            f.pattern("ticket"),
 		Approval:          p.approval(f),
-		SessionPolicy:     p.sessionPolicy(f),
-		SessionPolicyARNs: names[string](f, "session_policy_arns"),
+		SessionPolicyARNs: f.arns("session_policy_arns"),
+		PermissionARNs:    f.arns("permission_arns"),
 		ExternalID:        f.text("external_id"),
 		Console:           f.bool("console", false),
 		Destination:       f.text("destination"),
-		NoTags:            !f.bool("tags", true),
 		NoSourceIdentity:  !f.bool("source_identity", true),
 	}
 	r.DefaultDuration = f.duration("default_duration", min(defaultDuration, r.MaxDuration))
@@ -197,10 +213,10 @@ func (p *parser) role(e entry, accounts map[AccountName]Account) *Role {
 	default:
 		f.report(f.where("reason"), didYouMean(reason, []string{"required", "optional"}), "`reason` must be `required` or `optional`")
 	}
-	if n := f.value("session_policy_arns", isList); n != nil && len(n.items) == 0 {
-		f.report(n.at, hint("leave the key out"), "`session_policy_arns` is empty, which limits nothing")
-	}
+	r.Tags, r.NoTags = f.tags()
 	p.target(f, r, accounts)
+	r.SessionPolicy = p.document(f, "session_policy", sessionPolicy, r)
+	r.Permissions = p.document(f, "permissions", permissions, r)
 	return r
 }
 
@@ -209,7 +225,7 @@ func (p *parser) target(f form, r *Role, accounts map[AccountName]Account) {
 	iamRole := f.text("iam_role")
 	r.Account, r.ARN = AccountName(f.text("account")), f.text("arn")
 	if !f.has("account") && r.ARN != "" {
-		r.Account = p.accountOf(f, r.ARN, accounts)
+		r.Account = p.accountOf(f, r.ARN)
 	}
 	account := accounts[r.Account]
 	r.AccountID, r.Partition = account.ID, account.Partition
@@ -227,19 +243,13 @@ func (p *parser) target(f form, r *Role, accounts map[AccountName]Account) {
 }
 
 // accountOf returns the one account that arn is in.
-func (p *parser) accountOf(f form, arn string, accounts map[AccountName]Account) AccountName {
+func (p *parser) accountOf(f form, arn string) AccountName {
 	parts := roleARN.FindStringSubmatch(arn)
 	if parts == nil {
 		f.report(f.where("arn"), nil, "%s is not the ARN of an IAM role", quote(arn))
 		return ""
 	}
-	var found []AccountName
-	for name, account := range accounts {
-		if account.ID == parts[2] {
-			found = append(found, name)
-		}
-	}
-	switch len(found) {
+	switch found := p.byID[parts[2]]; len(found) {
 	case 1:
 		return found[0]
 	case 0:
@@ -264,42 +274,68 @@ func (p *parser) approval(role form) *Approval {
 	}
 }
 
-// sessionPolicy returns the minified session policy, written in the file or in
+// A place is where an IAM policy document is written: a file, and what it is
+// there for.
+type place struct {
+	file string
+	kind documentKind
+}
+
+// A document is one IAM policy document and the Roles that it is for.
+type document struct {
+	kind     documentKind
+	root     *node
+	minified string
+	roles    []*Role
+}
+
+// document returns a minified IAM policy document, written in the file or in
 // one of its own. It is empty if there is none, or if it was reported.
-func (p *parser) sessionPolicy(role form) string {
-	n := role.value("session_policy", isMapping)
+func (p *parser) document(role form, key string, kind documentKind, r *Role) string {
+	n := role.value(key, isMapping)
 	if n == nil {
 		return ""
 	}
+	var doc *document
 	if n.get("file") == nil {
-		return checkSessionPolicy(n, &p.problems)
-	}
-	f := p.form("`session_policy`", n, "file")
-	file, at := f.text("file"), f.where("file")
-	if file == "" {
+		doc = &document{kind: kind, root: n, minified: kind.check(n, &p.problems)}
+		p.used = append(p.used, doc)
+	} else if doc = p.documentFile(p.form(quote(key), n, "file"), kind); doc == nil {
 		return ""
 	}
-	if minified, ok := p.sessions[file]; ok {
-		return minified
+	doc.roles = append(doc.roles, r)
+	return doc.minified
+}
+
+// documentFile reads the IAM policy document in a file of its own, once for
+// each kind. It returns nil if it cannot be read.
+func (p *parser) documentFile(f form, kind documentKind) *document {
+	file, at := f.text("file"), f.where("file")
+	if file == "" {
+		return nil
+	}
+	if doc, ok := p.documents[place{file, kind}]; ok {
+		return doc
 	}
 	if path.IsAbs(file) || strings.Contains(file, `\`) {
 		f.report(at, nil, "%s is not a path relative to the policy file", quote(file))
-		return ""
+		return nil
 	}
 	if p.open == nil {
 		f.report(at, hint("write it in place"), "a policy given alone can name no file")
-		return ""
+		return nil
 	}
 	raw, err := p.open(file)
 	if err != nil {
 		f.report(at, nil, "cannot read %s: %s", quote(file), printable(err.Error()))
-		return ""
+		return nil
 	}
-	src := newSource(printable(path.Join(path.Dir(p.name), file)), len(p.sessions)+1, string(raw))
-	if n := readJSON(src, raw, &p.problems); n != nil {
-		p.sessions[file] = checkSessionPolicy(n, &p.problems)
-	} else {
-		p.sessions[file] = ""
+	doc := &document{kind: kind}
+	p.documents[place{file, kind}] = doc
+	src := newSource(printable(path.Join(path.Dir(p.name), file)), len(p.documents), string(raw))
+	if doc.root = readJSON(src, raw, &p.problems); doc.root != nil {
+		doc.minified = kind.check(doc.root, &p.problems)
+		p.used = append(p.used, doc)
 	}
-	return p.sessions[file]
+	return doc
 }

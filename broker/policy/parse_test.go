@@ -90,8 +90,9 @@ func TestExample(t *testing.T) {
 					Name: "prod-readonly", Account: "prod", AccountID: "111122223333", Partition: "aws",
 					ARN:         "arn:aws:iam::111122223333:role/starback/ReadOnly",
 					MaxDuration: 8 * time.Hour, DefaultDuration: time.Hour, Console: true,
-					SessionPolicy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},` +
-						`{"Effect":"Deny","Action":["secretsmanager:GetSecretValue","ssm:GetParameter*"],"Resource":"*"}]}`,
+					SessionPolicy: `{"Statement":[{"Action":"*","Effect":"Allow","Resource":"*"},` +
+						`{"Action":["secretsmanager:GetSecretValue","ssm:GetParameter*"],"Effect":"Deny","Resource":"*"}],` +
+						`"Version":"2012-10-17"}`,
 				},
 			},
 		},
@@ -129,10 +130,10 @@ func TestEveryKey(t *testing.T) {
 		},
 		Console:     true,
 		Destination: "https://eu-west-1.console.aws.amazon.com/ec2/home?region=eu-west-1#Instances:",
-		SessionPolicy: `{"Version":"2012-10-17","Statement":{"Sid":"NoSecrets","Effect":"Allow",` +
-			`"NotAction":["secretsmanager:GetSecretValue"],"Resource":"*","Condition":{` +
+		SessionPolicy: `{"Statement":{"Condition":{` +
 			`"Bool":{"aws:MultiFactorAuthPresent":true},"NumericLessThan":{"aws:MultiFactorAuthAge":3600},` +
-			`"StringLike":{"aws:RequestedRegion":["eu-*","us-*"]}}}}`,
+			`"StringLike":{"aws:RequestedRegion":["eu-*","us-*"]}},"Effect":"Allow",` +
+			`"NotAction":["secretsmanager:GetSecretValue"],"Resource":"*","Sid":"NoSecrets"},"Version":"2012-10-17"}`,
 		SessionPolicyARNs: []string{
 			"arn:aws:iam::111122223333:policy/starback",
 			"arn:aws:iam::aws:policy/job-function/ViewOnlyAccess",
@@ -150,8 +151,21 @@ func TestEveryKey(t *testing.T) {
 	if diff := cmp.Diff(wantReadonly, d.Roles["prod-readonly"]); diff != "" {
 		t.Errorf("prod-readonly (-want +got):\n%s", diff)
 	}
-	if got := d.Roles["stage-readonly"].Account; got != "stage" {
-		t.Errorf("account by ARN = %q, want stage", got)
+	wantStage := &policy.Role{
+		Name: "stage-readonly", Account: "stage", AccountID: "004455667788", Partition: "aws",
+		ARN:         "arn:aws:iam::004455667788:role/team/a/ReadOnly",
+		MaxDuration: time.Hour, DefaultDuration: time.Hour,
+		Tags: map[string]string{"team": "data", "cost center": "4711", "aws.region": ""},
+		Permissions: `{"Statement":[{"Action":"*","Effect":"Allow","Resource":"*"},` +
+			`{"Action":["secretsmanager:GetSecretValue","ssm:GetParameter*"],"Effect":"Deny","Resource":"*"}],` +
+			`"Version":"2012-10-17"}`,
+		PermissionARNs: []string{
+			"arn:aws:iam::004455667788:policy/team/a/Extra",
+			"arn:aws:iam::aws:policy/ReadOnlyAccess",
+		},
+	}
+	if diff := cmp.Diff(wantStage, d.Roles["stage-readonly"]); diff != "" {
+		t.Errorf("stage-readonly (-want +got):\n%s", diff)
 	}
 	wantGrants := []policy.Grant{
 		{Role: "china-ops", Expires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)},
@@ -161,8 +175,11 @@ func TestEveryKey(t *testing.T) {
 	if diff := cmp.Diff(wantGrants, d.Groups["sre"].Grants); diff != "" {
 		t.Errorf("grants of sre (-want +got):\n%s", diff)
 	}
-	if want := (policy.Settings{BindByEmail: true, UserLifetime: 30 * 24 * time.Hour}); d.Settings != want {
-		t.Errorf("settings = %+v, want %+v", d.Settings, want)
+	wantSettings := policy.Settings{
+		BindByEmail: true, UserLifetime: 30 * 24 * time.Hour, TokenLifetime: 7 * 24 * time.Hour, TwoAdmins: true,
+	}
+	if d.Settings != wantSettings {
+		t.Errorf("settings = %+v, want %+v", d.Settings, wantSettings)
 	}
 	wantUsers := []policy.User{
 		{
@@ -203,28 +220,69 @@ func TestUsersSection(t *testing.T) {
 	}
 }
 
-func TestLoadFiles(t *testing.T) {
-	const session = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
-	role := "accounts: {prod: {id: \"111122223333\"}}\nroles: {a: {account: prod, iam_role: a, max_duration: 1h, session_policy: {file: %s}}}\n"
-	fsys := fstest.MapFS{
-		"etc/beside.yaml":   {Data: fmt.Appendf([]byte(small), role, "s.json")},
-		"etc/above.yaml":    {Data: fmt.Appendf([]byte(small), role, "../s.json")},
-		"etc/outside.yaml":  {Data: fmt.Appendf([]byte(small), role, "../../s.json")},
-		"etc/folder.yaml":   {Data: fmt.Appendf([]byte(small), role, ".")},
-		"etc/long.yaml":     {Data: fmt.Appendf([]byte(small), role, "long.json")},
-		"etc/too-long.yaml": {Data: []byte(small + "#" + strings.Repeat("x", 1<<20))},
-		"etc/long.json":     {Data: []byte(strings.Repeat(" ", 64<<10) + session)},
-		"etc/s.json":        {Data: []byte(session)},
-		"s.json":            {Data: []byte(session)},
-	}
-	for _, c := range []struct{ name, want string }{
-		{"etc/beside.yaml", ""},
-		{"etc/above.yaml", ""},
-		{"etc/outside.yaml", "etc/outside.yaml:5:82: cannot read `../../s.json`: it is outside the folder the policy is read from"},
-		{"etc/folder.yaml", "etc/folder.yaml:5:82: cannot read `.`: read etc: invalid argument"},
-		{"etc/long.yaml", "etc/long.json:1:1: the file is longer than 64 KiB"},
-		{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 1 MiB"},
+// TestTokenCap checks that a policy that says nothing still bounds Tokens.
+func TestTokenCap(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		settings string
+		want     time.Duration
+	}{
+		{"", 90 * day},
+		{"settings: {token_lifetime: 1h}", time.Hour},
+		{"settings: {token_lifetime: 400d}", 400 * day},
 	} {
+		file, err := policy.Parse("policy.yaml", []byte(small+c.settings), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := file.Document.Settings.TokenCap(); got != c.want {
+			t.Errorf("%q: TokenCap = %v, want %v", c.settings, got, c.want)
+		}
+	}
+}
+
+// A loadCase is a file that Load reads from files, and what it is refused with.
+type loadCase struct{ name, want string }
+
+const session = `{"Statement":{"Action":"*","Effect":"Allow","Resource":"*"},"Version":"2012-10-17"}`
+
+// loadCases are what needs several files, or files too long to look at.
+func loadCases() (fstest.MapFS, []loadCase) {
+	file := func(path string) *fstest.MapFile {
+		const role = "accounts: {prod: {id: \"111122223333\"}}\n" +
+			"roles: {a: {account: prod, iam_role: a, max_duration: 1h, session_policy: {file: %s}}}\n"
+		return &fstest.MapFile{Data: fmt.Appendf([]byte(small), role, path)}
+	}
+	repeat := func(before, part string, n int) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte(before + strings.Repeat(part, n))}
+	}
+	return fstest.MapFS{
+			"etc/beside.yaml":   file("s.json"),
+			"etc/above.yaml":    file("../s.json"),
+			"etc/outside.yaml":  file("../../s.json"),
+			"etc/folder.yaml":   file("."),
+			"etc/long.yaml":     file("long.json"),
+			"etc/too-long.yaml": repeat(small+"#", "x", 8<<20),
+			"etc/marks.yaml":    repeat(small, "[]", 1<<20),
+			"etc/keys.yaml":     repeat(small+"accounts:\n  a:\n", "    k: v\n", 1001),
+			"etc/long.json":     {Data: []byte(strings.Repeat(" ", 64<<10) + session)},
+			"etc/s.json":        {Data: []byte(session)},
+			"s.json":            {Data: []byte(session)},
+		}, []loadCase{
+			{"etc/beside.yaml", ""},
+			{"etc/above.yaml", ""},
+			{"etc/outside.yaml", "etc/outside.yaml:5:82: cannot read `../../s.json`: it is outside the folder the policy is read from"},
+			{"etc/folder.yaml", "etc/folder.yaml:5:82: cannot read `.`: read etc: invalid argument"},
+			{"etc/long.yaml", "etc/long.json:1:1: the file is longer than 64 KiB"},
+			{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 8 MiB"},
+			{"etc/marks.yaml", "etc/marks.yaml:1:1: the file has more than 2097152 lines and characters of []{},:-?&*!|>'\"%#"},
+			{"etc/keys.yaml", "etc/keys.yaml:1006:5: the mapping has more than 1000 keys"},
+		}
+}
+
+func TestLoadFiles(t *testing.T) {
+	fsys, cases := loadCases()
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			file, err := policy.Load(fsys, c.name)
 			if c.want == "" && err == nil {

@@ -38,6 +38,12 @@ const (
 	MaxSessionPolicyARNs = 10
 )
 
+// Limits that AWS sets on an IAM role. Source: the IAM quotas.
+const (
+	MaxPermissionsSize = 10_240 // characters of minified JSON, of all inline policies
+	MaxPermissionARNs  = 10     // managed policies, unless AWS was asked for more
+)
+
 // A Document is one version of the Policy. It is immutable: callers must not
 // change what they reach through it.
 type Document struct {
@@ -46,6 +52,10 @@ type Document struct {
 	Roles    map[RoleName]*Role      `json:"roles"`
 	Admins   []GroupName             `json:"admins"` // groups whose members administer Starback
 	Settings Settings                `json:"settings"`
+	// Removed names the Groups that were removed, sorted. A name once used is
+	// never used again: whoever was a member still is, in name. No file says
+	// so: it is for those who put a new Document in the place of another.
+	Removed []GroupName `json:"removed,omitempty"`
 }
 
 // Settings are the rules that hold for the whole installation.
@@ -55,6 +65,20 @@ type Settings struct {
 	BindByEmail bool `json:"bind_by_email,omitempty"`
 	// UserLifetime is how long a User lasts whose entry names no expiry.
 	UserLifetime time.Duration `json:"user_lifetime"`
+	// TokenLifetime is the longest that a Token may last. Zero: 90 days.
+	TokenLifetime time.Duration `json:"token_lifetime,omitempty"`
+	// TwoAdmins has a change that benefits its author wait for another
+	// administrator.
+	TwoAdmins bool `json:"two_admins,omitempty"`
+}
+
+// TokenCap returns the longest that a Token may last: TokenLifetime, or 90 days
+// if that is zero.
+func (s Settings) TokenCap() time.Duration {
+	if s.TokenLifetime == 0 {
+		return defaultTokenLifetime
+	}
+	return s.TokenLifetime
 }
 
 // An Account is an AWS account roles live in.
@@ -101,6 +125,16 @@ type Role struct {
 
 	Console     bool   `json:"console,omitempty"`     // make a console link too
 	Destination string `json:"destination,omitempty"` // the console page it opens; empty: its home
+
+	// Tags are session tags that AWS is given besides Starback's own three,
+	// starback:user, starback:request and starback:role.
+	Tags map[string]string `json:"tags,omitempty"`
+
+	// Permissions and PermissionARNs are what the IAM role itself may do: an
+	// inline policy, as minified JSON, and managed policies. They are for
+	// making the IAM role, and no Session depends on them.
+	Permissions    string   `json:"permissions,omitempty"`
+	PermissionARNs []string `json:"permission_arns,omitempty"`
 
 	// NoTags and NoSourceIdentity say that the IAM role's trust policy cannot
 	// take session tags or a source identity.

@@ -19,6 +19,8 @@ func reference(in policy.Input) policy.Decision {
 		return policy.Decision{Rule: policy.RuleRoleMissing}
 	} else if role == nil {
 		return policy.Decision{Rule: policy.RuleRoleUnknown}
+	} else if in.Subject.Limited && !slices.Contains(in.Subject.Only, in.Asked.Role) {
+		return policy.Decision{Rule: policy.RuleTokenLimited}
 	}
 	held := slices.Clone(in.Subject.Grants)
 	for name, group := range in.Policy.Groups {
@@ -33,6 +35,9 @@ func reference(in policy.Input) policy.Decision {
 			continue
 		}
 		end := in.Subject.Expires
+		if in.Subject.IsApp && in.Subject.OwnerExpires.Before(end) {
+			end = in.Subject.OwnerExpires
+		}
 		if !g.Expires.IsZero() {
 			if !g.Expires.After(in.Now) {
 				rule = policy.RuleGrantExpired
@@ -96,6 +101,12 @@ func referenceUsable(s policy.Subject, now time.Time) policy.Rule {
 	}
 	if s.IsApp && s.Owner == "" {
 		return policy.RuleOwnerMissing
+	}
+	if s.IsApp && !s.OwnerEnabled {
+		return policy.RuleOwnerDisabled
+	}
+	if s.IsApp && !s.OwnerExpires.After(now) {
+		return policy.RuleOwnerExpired
 	}
 	return ""
 }

@@ -2,13 +2,15 @@ package policy
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// What an IAM policy document may hold when it limits a session. Source: the
-// grammar of the IAM JSON policy language, less the elements that only
+// What an IAM policy document may hold when it limits a session or a role.
+// Source: the grammar of the IAM JSON policy language, less the elements that only
 // resource policies have.
 var (
 	policyKeys    = []string{"Version", "Id", "Statement"}
@@ -19,21 +21,32 @@ var (
 	resourcePattern = regexp.MustCompile(`^(\*|arn:.+)$`)
 )
 
-// checkSessionPolicy checks an IAM policy document and returns it minified, or
-// nothing if it reported a problem.
-func checkSessionPolicy(n *node, ps *problems) string {
+// A documentKind is what an IAM policy document is for.
+type documentKind struct {
+	name string // in messages
+	size int    // the most that AWS takes, in characters of minified JSON
+}
+
+var (
+	sessionPolicy = documentKind{"session policy", MaxSessionPolicySize}
+	permissions   = documentKind{"permissions policy", MaxPermissionsSize}
+)
+
+// check checks an IAM policy document and returns it minified, or nothing if
+// it reported a problem.
+func (k documentKind) check(n *node, ps *problems) string {
 	before := len(ps.found)
-	c := sessionChecker{ps}
+	c := documentChecker{ps, k}
 	c.document(n)
 	minified := n.minify()
 	for _, r := range minified {
-		if r > 0xFF { // the pattern of AssumeRole's Policy ends at U+00FF
-			ps.add(n.at, nil, "AWS takes no %q in a session policy", r)
+		if r > 0xFF { // the pattern of AssumeRole's Policy and PutRolePolicy's PolicyDocument ends at U+00FF
+			ps.add(n.at, nil, "AWS takes no %q in a %s", r, k.name)
 			break
 		}
 	}
-	if size := utf8.RuneCountInString(minified); size > MaxSessionPolicySize {
-		ps.add(n.at, nil, "the session policy is %d characters long without white space, and AWS takes %d", size, MaxSessionPolicySize)
+	if size := utf8.RuneCountInString(minified); size > k.size {
+		ps.add(n.at, nil, "the %s is %d characters long without white space, and AWS takes %d", k.name, size, k.size)
 	}
 	if len(ps.found) > before {
 		return ""
@@ -41,17 +54,20 @@ func checkSessionPolicy(n *node, ps *problems) string {
 	return minified
 }
 
-type sessionChecker struct{ *problems }
+type documentChecker struct {
+	*problems
+	kind documentKind
+}
 
-func (c sessionChecker) document(n *node) {
+func (c documentChecker) document(n *node) {
 	if n.kind != isMapping {
-		c.add(n.at, nil, "a session policy must be an IAM policy document, not %s", n.kind)
+		c.add(n.at, nil, "a %s must be an IAM policy document, not %s", c.kind.name, n.kind)
 		return
 	}
 	n.only(c.problems, policyKeys...)
 	switch version := n.get("Version"); {
 	case version == nil:
-		c.add(n.at, hint(`write "Version": "2012-10-17"`), "the session policy has no `Version`")
+		c.add(n.at, hint(`write "Version": "2012-10-17"`), "the %s has no `Version`", c.kind.name)
 	case version.kind != isText || version.text != "2012-10-17" && version.text != "2008-10-17":
 		c.add(version.at, hint(`write "2012-10-17"`), "`Version` must be \"2012-10-17\" or \"2008-10-17\"")
 	}
@@ -60,7 +76,7 @@ func (c sessionChecker) document(n *node) {
 	}
 	switch statement := n.get("Statement"); {
 	case statement == nil:
-		c.add(n.at, nil, "the session policy has no `Statement`")
+		c.add(n.at, nil, "the %s has no `Statement`", c.kind.name)
 	case statement.kind == isMapping:
 		c.statement(statement)
 	case statement.kind != isList || len(statement.items) == 0:
@@ -69,17 +85,33 @@ func (c sessionChecker) document(n *node) {
 		for _, item := range statement.items {
 			c.statement(item)
 		}
+		c.sids(statement.items)
 	}
 }
 
-func (c sessionChecker) statement(n *node) {
+// sids reports the ids of statements that are not unique.
+func (c documentChecker) sids(statements []*node) {
+	given := map[string]bool{}
+	for _, statement := range statements {
+		sid := statement.get("Sid")
+		if sid == nil || sid.text == "" {
+			continue
+		}
+		if given[sid.text] {
+			c.add(sid.at, nil, "the `Sid` %s is given twice", quote(sid.text))
+		}
+		given[sid.text] = true
+	}
+}
+
+func (c documentChecker) statement(n *node) {
 	if n.kind != isMapping {
 		c.add(n.at, nil, "a statement must be a mapping, not %s", n.kind)
 		return
 	}
 	for _, e := range n.entries {
 		if strings.HasSuffix(e.key, "Principal") {
-			c.add(e.at, nil, "a session policy cannot have %s", quote(e.key))
+			c.add(e.at, nil, "a %s cannot have %s", c.kind.name, quote(e.key))
 			return
 		}
 	}
@@ -102,7 +134,7 @@ func (c sessionChecker) statement(n *node) {
 
 // one checks that exactly one of two elements is there, and is text or a list
 // of texts of the wanted form.
-func (c sessionChecker) one(n *node, key, notKey string, want *regexp.Regexp, what string) {
+func (c documentChecker) one(n *node, key, notKey string, want *regexp.Regexp, what string) {
 	value, not := n.get(key), n.get(notKey)
 	switch {
 	case value == nil && not == nil:
@@ -128,14 +160,39 @@ func (c sessionChecker) one(n *node, key, notKey string, want *regexp.Regexp, wh
 	}
 }
 
+// conditionOperators are all that IAM knows: each alone, with IfExists after
+// it, and before both what makes it hold for lists. Source: the IAM JSON policy
+// elements reference.
+var conditionOperators = func() []string {
+	all := []string{"Null", "ForAllValues:Null", "ForAnyValue:Null"}
+	for _, name := range []string{
+		"StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase",
+		"StringLike", "StringNotLike",
+		"NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals",
+		"NumericGreaterThan", "NumericGreaterThanEquals",
+		"DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals",
+		"DateGreaterThan", "DateGreaterThanEquals",
+		"Bool", "BinaryEquals", "IpAddress", "NotIpAddress",
+		"ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike",
+	} {
+		for _, before := range []string{"", "ForAllValues:", "ForAnyValue:"} {
+			all = append(all, before+name, before+name+"IfExists")
+		}
+	}
+	return all
+}()
+
 // condition checks {operator: {key: value or list of values}}. An empty one
 // would hold always.
-func (c sessionChecker) condition(n *node) {
+func (c documentChecker) condition(n *node) {
 	if n.kind != isMapping || len(n.entries) == 0 {
 		c.add(n.at, nil, "`Condition` must map operators to keys and values")
 		return
 	}
 	for _, operator := range n.entries {
+		if !slices.Contains(conditionOperators, operator.key) {
+			c.add(operator.at, didYouMean(operator.key, conditionOperators), "%s is not a condition operator", quote(operator.key))
+		}
 		if operator.value.kind != isMapping || len(operator.value.entries) == 0 {
 			c.add(operator.at, nil, "%s must map keys to values", quote(operator.key))
 			continue
@@ -155,7 +212,7 @@ func (c sessionChecker) condition(n *node) {
 	}
 }
 
-func (c sessionChecker) operand(n *node) {
+func (c documentChecker) operand(n *node) {
 	switch {
 	case n.kind == isText, n.kind == isBool:
 	case n.kind == isNumber && json.Valid([]byte(n.text)):
@@ -164,4 +221,102 @@ func (c sessionChecker) operand(n *node) {
 	default:
 		c.add(n.at, nil, "a condition's value must be text, a number, true or false, not %s", n.kind)
 	}
+}
+
+// document checks an IAM policy document that is stored as minified JSON, if
+// there is one.
+func (c *checker) document(at []string, kind documentKind, stored string) {
+	if stored == "" {
+		return
+	}
+	var ps problems
+	n := readJSON(newSource(at[len(at)-1], 0, stored), []byte(stored), &ps)
+	if n != nil && kind.check(n, &ps) != stored && len(ps.found) == 0 {
+		ps.add(n.at, nil, "the %s is not minified, or not in alphabetical order", kind.name)
+	}
+	for _, p := range ps.found {
+		c.add(at, p.suggest, "%s", p.message)
+	}
+}
+
+// Limits that AWS sets on what AssumeRole is given, in characters. Source: the
+// AssumeRole API reference.
+const (
+	minExternalID = 2
+	maxExternalID = 1224
+	maxTags       = 50 // Starback's own among them
+	ownTags       = 3  // starback:user, starback:request and starback:role
+	maxTagKey     = 128
+	maxTagValue   = 256
+)
+
+var (
+	policyARN         = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
+	externalIDPattern = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+	// AWS takes \p{Z}: the line and paragraph separators among it are refused
+	// in every text.
+	tagPattern = regexp.MustCompile(`^[\p{L}\p{Zs}\p{N}_.:/=+\-@]*$`)
+)
+
+// session checks what else AssumeRole is given, and what the IAM role may do.
+func (c *checker) session(at func(...string) []string, r *Role) {
+	c.arns(at, "session_policy_arns", r, r.SessionPolicyARNs, MaxSessionPolicyARNs)
+	c.arns(at, "permission_arns", r, r.PermissionARNs, MaxPermissionARNs)
+	if n := len(r.ExternalID); n > 0 && (n < minExternalID || n > maxExternalID || !externalIDPattern.MatchString(r.ExternalID)) {
+		c.add(at("external_id"), nil, "`external_id` must be 2 to 1,224 letters, digits and +=,.@:/-_")
+	}
+	c.tags(at, r)
+}
+
+// arns checks managed policies: of AWS, or of the account that they are used
+// in.
+func (c *checker) arns(at func(...string) []string, key string, r *Role, arns []string, most int) {
+	if len(arns) > most {
+		c.add(at(key), nil, "AWS takes %d ARNs in %s at most", most, quote(key))
+	}
+	given := map[string]bool{}
+	for _, arn := range arns {
+		here := at(key, arn)
+		parts := policyARN.FindStringSubmatch(arn)
+		switch {
+		case given[arn]:
+			c.add(here, nil, "%s is listed twice", quote(arn))
+		case parts == nil:
+			c.add(here, nil, "%s is not the ARN of an IAM policy", quote(arn))
+		case parts[1] != r.Partition || parts[2] != r.AccountID && parts[2] != "aws":
+			c.add(here, nil, "a managed policy must be AWS's or of the role's own account")
+		}
+		given[arn] = true
+	}
+}
+
+// tags checks session tags. STS does not tell keys apart by case.
+func (c *checker) tags(at func(...string) []string, r *Role) {
+	if len(r.Tags) > 0 && r.NoTags {
+		c.add(at("tags"), nil, "the role has tags, and cannot take any")
+	}
+	if most := maxTags - ownTags; len(r.Tags) > most {
+		c.add(at("tags"), nil, "AWS takes %d tags at most, and Starback gives %d", maxTags, ownTags)
+	}
+	given := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
+		here, folded := at("tags", key), strings.ToLower(key)
+		other, taken := given[folded]
+		switch {
+		case strings.HasPrefix(folded, "aws:"), strings.HasPrefix(folded, "starback:"):
+			c.add(here, nil, "the tags that begin with `aws:` or `starback:` are not yours to give")
+		case taken:
+			c.add(here, nil, "%s and %s are the same tag to AWS", quote(other), quote(key))
+		case !tagText(key, 1, maxTagKey):
+			c.add(here, nil, "a tag's key must be 1 to %d letters, digits, spaces and _.:/=+-@", maxTagKey)
+		case !tagText(r.Tags[key], 0, maxTagValue):
+			c.add(here, nil, "a tag's value must be at most %d letters, digits, spaces and _.:/=+-@", maxTagValue)
+		}
+		given[folded] = key
+	}
+}
+
+func tagText(s string, least, most int) bool {
+	n := utf8.RuneCountInString(s)
+	return n >= least && n <= most && tagPattern.MatchString(s)
 }

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Both readers, of YAML and of JSON, make the same tree, so that a session
-// policy is checked alike wherever it is written.
+// Both readers, of YAML and of JSON, make the same tree, so that an IAM
+// policy document is checked alike wherever it is written.
 
 // A kind is what a node is.
 type kind int
@@ -27,7 +27,7 @@ func (k kind) String() string {
 }
 
 // A node is one value of a file, with its place. The place of a mapping that
-// has a key is that of its key.
+// has a key, and of nothing that has one, is that of the key.
 type node struct {
 	kind    kind
 	at      position
@@ -101,9 +101,7 @@ const maxNesting = 16
 
 // checkText reports a text that cannot be shown as it is.
 func (b *builder) checkText(at position, s string) {
-	if !utf8.ValidString(s) {
-		b.problems.add(at, nil, "the text is not valid UTF-8")
-	} else if i := strings.IndexFunc(s, unsafeRune); i >= 0 {
+	if i := strings.IndexFunc(s, unsafeRune); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(s[i:])
 		b.problems.add(at, nil, "the text holds a control character, %U", r)
 	}
@@ -116,7 +114,7 @@ func (b *builder) put(n *node, keys map[string]bool, e entry) {
 		return
 	}
 	keys[e.key] = true
-	if e.value.kind == isMapping {
+	if e.value.kind == isMapping || e.value.kind == isNull {
 		e.value.at = e.at
 	}
 	n.entries = append(n.entries, e)

@@ -154,3 +154,24 @@ func transposed(a, b []rune) bool {
 	}
 	return false
 }
+
+// listed writes names as a sentence does, the first so many of them: "alice",
+// "alice and bob", "alice, bob and 12 more".
+func listed[T ~string](names []T, most int) string {
+	return joined(names, most, "and")
+}
+
+// joined does so with another word before the last.
+func joined[T ~string](names []T, most int, last string) string {
+	var words []string
+	for _, name := range names[:min(len(names), max(most, 1))] {
+		words = append(words, string(name))
+	}
+	if more := len(names) - len(words); more > 0 {
+		words = append(words, fmt.Sprintf("%d more", more))
+	}
+	if n := len(words) - 1; n > 0 {
+		return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
+	}
+	return strings.Join(words, "")
+}

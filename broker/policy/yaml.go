@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,14 +14,21 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Limits on a file. The YAML library takes time that grows with the square of
-// a mapping's keys and memory that grows with the length of the keys on the
-// way to each value; these keep both within seconds and megabytes.
+// Limits on a file. They hold 10,000 roles and as many users, with session
+// policies in place, and keep the reading of any file within seconds and two
+// gigabytes: the YAML library makes a token or two of each mark, takes memory
+// that grows with the length of the keys on the way to each value, and time
+// that grows with the square of a mapping's keys. The file and its sections are
+// read entry by entry, so maxKeys does not bound those.
 const (
-	maxSource    = 1 << 20 // bytes of a file
-	maxKeys      = 50_000  // mapping keys in a file
+	maxSource    = 8 << 20 // bytes of a file
+	maxMarks     = 2 << 20 // lines, and characters that YAML gives a meaning, in a file
+	maxKeys      = 1000    // keys of one mapping
 	maxKeyLength = 256     // bytes of a key
 )
+
+// marks are the characters that begin or end a token.
+const marks = "[]{},:-?&*!|>'\"%#"
 
 // readYAML reads a whole policy file: one document of plain YAML. It returns
 // nil when the file cannot be read at all; what is wrong goes to ps.
@@ -28,7 +36,7 @@ func readYAML(src *source, raw []byte, ps *problems) *node {
 	if !checkSource(src, raw, ps) {
 		return nil
 	}
-	b := &yamlBuilder{builder{src, ps}}
+	b := &yamlBuilder{builder: builder{src, ps}}
 	// The library is given everything that a file may hold, so a panic in it
 	// is a file that cannot be read, not an end to the program.
 	defer func() {
@@ -46,41 +54,176 @@ var (
 	yamlFile   = yamlparser.Parse
 )
 
-type yamlBuilder struct{ builder }
+type yamlBuilder struct {
+	builder
+	broken bool // some of the file is not YAML
+}
 
 func (b *yamlBuilder) read(raw string) *node {
 	tokens := yamlTokens(raw)
 	if !b.allowed(tokens) {
 		return nil
 	}
+	if tk := tokens.InvalidToken(); tk != nil {
+		b.problems.add(b.place(tk), nil, "not YAML: %s", printable(tk.Error))
+		return nil
+	}
+	tokens = content(tokens)
+	if len(tokens) == 0 {
+		b.problems.add(position{b.src, 1, 1}, nil, "the file is empty")
+		return nil
+	}
+	n := b.block(tokens, 0)
+	if b.broken {
+		return nil
+	}
+	return n
+}
+
+// content returns the tokens that say something.
+func content(tokens token.Tokens) token.Tokens {
+	return slices.DeleteFunc(tokens, func(tk *token.Token) bool {
+		return tk.Type == token.CommentType || tk.Type == token.DocumentHeaderType
+	})
+}
+
+// block reads what is at depth. The file and its sections are block mappings
+// of any number of keys, so each of their entries is parsed alone.
+func (b *yamlBuilder) block(tokens token.Tokens, depth int) *node {
+	entries := cut(tokens)
+	if entries == nil {
+		return b.parse(tokens, depth)
+	}
+	n := &node{kind: isMapping, at: b.place(tokens[0])}
+	keys := map[string]bool{}
+	for _, tokens := range entries {
+		key, value := tokens[0], tokens[2:]
+		if depth == 0 && cut(value) != nil && below(key, value[0]) {
+			at := b.place(key)
+			b.checkText(at, key.Value)
+			b.put(n, keys, entry{key.Value, at, b.block(value, depth+1)})
+			continue
+		}
+		for _, e := range b.parse(tokens, depth).entries {
+			b.put(n, keys, e)
+		}
+	}
+	return n
+}
+
+// cut cuts a block mapping's tokens before each key, or returns nil if they
+// are something else. Whatever is in an entry is further to the right than its
+// key, unless it is not YAML at all: then the library finds it in that entry.
+func cut(tokens token.Tokens) []token.Tokens {
+	if len(tokens) == 0 {
+		return nil
+	}
+	var entries []token.Tokens
+	start, flow := 0, 0
+	for i, tk := range tokens {
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		}
+		switch {
+		case flow > 0 || !isKey(tokens, i) || tk.Position.Column != tokens[0].Position.Column:
+			if i == 0 {
+				return nil
+			}
+		case i > 0:
+			entries = append(entries, tokens[start:i])
+			start = i
+		}
+	}
+	return append(entries, tokens[start:])
+}
+
+// below says whether b starts on a later line than a and further to the right.
+func below(a, b *token.Token) bool {
+	return b.Position.Line > a.Position.Line && b.Position.Column > a.Position.Column
+}
+
+// isKey says whether the token at i is a key that is text.
+func isKey(tokens token.Tokens, i int) bool {
+	text := tokens[i].Type == token.StringType || quoted(tokens[i])
+	return text && i+1 < len(tokens) && tokens[i+1].Type == token.MappingValueType
+}
+
+func quoted(tk *token.Token) bool {
+	return tk.Type == token.SingleQuoteType || tk.Type == token.DoubleQuoteType
+}
+
+// parse has the library read what is at depth.
+func (b *yamlBuilder) parse(tokens token.Tokens, depth int) *node {
+	if tk := crowded(tokens); tk != nil {
+		b.broken = true
+		b.problems.add(b.place(tk), nil, "the mapping has more than %d keys", maxKeys)
+		return &node{}
+	}
 	file, err := yamlFile(tokens, 0, yamlparser.AllowDuplicateMapKey())
 	if err != nil {
-		at, message := position{b.src, 1, 1}, err.Error()
+		b.broken = true
+		at, message := b.place(tokens[0]), err.Error()
 		if detail := yaml.Error(nil); errors.As(err, &detail) {
 			at, message = b.place(detail.GetToken()), detail.GetMessage()
 		}
 		b.problems.add(at, nil, "not YAML: %s", printable(message))
-		return nil
+		return &node{}
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		b.problems.add(position{b.src, 1, 1}, nil, "the file is empty")
-		return nil
+	return b.node(file.Docs[0].Body, depth)
+}
+
+// crowded returns the key that is one too many in a block mapping, or nil.
+func crowded(tokens token.Tokens) *token.Token {
+	type mapping struct{ column, keys int }
+	var open []mapping // from the outermost to the innermost
+	flow := 0
+	for i, tk := range tokens {
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		}
+		isKey := i+1 < len(tokens) && tokens[i+1].Type == token.MappingValueType
+		if flow > 0 || !isKey && tk.Type != token.SequenceEntryType {
+			continue
+		}
+		column := tk.Position.Column
+		for len(open) > 0 && open[len(open)-1].column > column {
+			open = open[:len(open)-1]
+		}
+		if !isKey {
+			continue
+		}
+		if len(open) == 0 || open[len(open)-1].column < column {
+			open = append(open, mapping{column: column})
+		}
+		last := &open[len(open)-1]
+		if last.keys++; last.keys > maxKeys {
+			return tk
+		}
 	}
-	return b.node(file.Docs[0].Body, 0)
+	return nil
 }
 
 // checkSource reports a file that is too long, or that may not read as it is
 // shown. Tabs are refused because no two programs agree on their width.
 func checkSource(src *source, raw []byte, ps *problems) bool {
 	if len(raw) > maxSource {
-		ps.add(position{src, 1, 1}, nil, "the file is longer than 1 MiB")
+		ps.add(position{src, 1, 1}, nil, "the file is longer than %d MiB", maxSource>>20)
 		return false
 	}
-	before := len(ps.found)
+	before, marked := len(ps.found), len(src.lines)
 	for i, line := range src.lines {
 		column := 0
 		for _, r := range line {
 			column++
+			if strings.ContainsRune(marks, r) {
+				marked++
+			}
 			switch at := (position{src, i + 1, column}); {
 			case r == utf8.RuneError && !utf8.ValidString(line):
 				ps.add(at, nil, "the line is not valid UTF-8")
@@ -94,6 +237,9 @@ func checkSource(src *source, raw []byte, ps *problems) bool {
 			break // one a line
 		}
 	}
+	if marked > maxMarks {
+		ps.add(position{src, 1, 1}, nil, "the file has more than %d lines and characters of %s", maxMarks, marks)
+	}
 	return len(ps.found) == before
 }
 
@@ -106,7 +252,7 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 	refuse := func(tk *token.Token, format string, args ...any) {
 		b.problems.add(b.place(tk), nil, format, args...)
 	}
-	var content, flow, dashes, keys, line int
+	var content, flow, dashes, line int
 	for _, tk := range tokens {
 		if tk.Position.Line != line {
 			line, dashes = tk.Position.Line, 0
@@ -133,9 +279,11 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 		case token.SequenceEndType, token.MappingEndType:
 			flow--
 		case token.MappingValueType:
-			keys++
 			if tk.Prev != nil && len(tk.Prev.Value) > maxKeyLength {
 				refuse(tk.Prev, "the key is longer than %d bytes", maxKeyLength)
+			} else if glued(tk) {
+				b.problems.add(b.place(tk.Prev), hint("put it in quotes, or write a space after the colon"),
+					"between braces, %s is read as a key and a value", quote(tk.Prev.Value+":"+tk.Next.Value))
 			}
 		}
 		if tk.Type != token.CommentType {
@@ -144,15 +292,27 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 		switch {
 		case len(b.problems.found)-before >= maxErrors:
 			return false
-		case keys > maxKeys:
-			refuse(tk, "the file has more than %d keys", maxKeys)
-			return false
 		case flow > maxNesting, dashes > maxNesting:
 			refuse(tk, "nested deeper than %d levels", maxNesting)
 			return false
 		}
 	}
 	return len(b.problems.found) == before
+}
+
+// glued says whether a colon stands in a word, as in {aws:username: x}. Between
+// braces YAML takes the whole word for the key, and the library only "aws".
+func glued(colon *token.Token) bool {
+	key, value := colon.Prev, colon.Next
+	if key == nil || value == nil || key.Type != token.StringType || value.Position.Line != colon.Position.Line {
+		return false
+	}
+	switch value.Type {
+	case token.CollectEntryType, token.MappingStartType, token.MappingEndType, token.SequenceStartType, token.SequenceEndType:
+		return false
+	default:
+		return value.Position.Column == colon.Position.Column+1
+	}
 }
 
 // node turns a node of the library into one of ours.
@@ -174,7 +334,7 @@ func (b *yamlBuilder) node(in ast.Node, depth int) *node {
 		}
 	case *ast.StringNode:
 		n.kind, n.text = isText, in.Value
-		n.quoted = in.Token.Type == token.SingleQuoteType || in.Token.Type == token.DoubleQuoteType
+		n.quoted = quoted(in.Token)
 		b.checkText(n.at, n.text)
 	case *ast.LiteralNode:
 		n.kind, n.text, n.quoted = isText, in.Value.Value, true
@@ -186,7 +346,7 @@ func (b *yamlBuilder) node(in ast.Node, depth int) *node {
 	case *ast.NullNode:
 		n.kind = isNull
 	default:
-		b.problems.add(n.at, nil, "this YAML is not allowed here")
+		panic(fmt.Sprintf("a node of the type %T", in)) // allowed and the library let nothing else through
 	}
 	return n
 }

@@ -1,12 +1,16 @@
 package policy
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml/ast"
 	yamlparser "github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // TestLibraryPanics makes the YAML library panic, as it has on input that
@@ -38,4 +42,64 @@ func TestLibraryPanics(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzEntries checks that a file that is read entry by entry is understood as
+// when the library reads it whole, and refused when that refuses it.
+func FuzzEntries(f *testing.F) {
+	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			f.Fatalf("no files %s: %v", pattern, err)
+		}
+		for _, name := range names {
+			src, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(string(src))
+		}
+	}
+	for _, src := range []string{
+		"a: 1\n b: 2\n", "a:\n  b: 1\n c: 2\n", "a:\n  b: 1\n   c: 2\n", "a:\n- b: 1\n  c: 2\nd: 3\n", "  a: 1\n  b: 2\n",
+		"a:\n  'b': 1\n  \"c\":\n    d: 1\n", "a: {b: 1,\nc: 2}\nd: 3\n", "a: |\n  b: 1\n  c: 2\nd: >\n  e: 1\n", "a: b\n  c: d\n",
+		"a:\n  b:\n  c:\nd:\n", "a: # one\n  # two\n  b: 1 # three\n# four\n  c: 2\n", "a: b: c\n", "a:\n  b\n  c: 1\n", "a: 'x\nb: y'\n",
+	} {
+		f.Add(src)
+	}
+	f.Fuzz(func(t *testing.T, src string) {
+		if strings.Contains(src, "\t") {
+			return
+		}
+		apart, whole := readTree(t, src, true), readTree(t, src, false)
+		if diff := cmp.Diff(whole, apart, cmp.AllowUnexported(node{}, entry{}, position{}), cmpopts.IgnoreFields(position{}, "in")); diff != "" {
+			t.Errorf("%q (-whole +entry by entry):\n%s", src, diff)
+		}
+	})
+}
+
+// readTree reads a file entry by entry or whole. It returns nil if anything is
+// wrong with it.
+func readTree(t *testing.T, src string, apart bool) *node {
+	t.Helper()
+	var ps problems
+	b := &yamlBuilder{builder: builder{newSource("policy.yaml", 0, src), &ps}}
+	tokens := yamlTokens(src)
+	if !b.allowed(tokens) || tokens.InvalidToken() != nil {
+		return nil
+	}
+	tokens = content(tokens)
+	if len(tokens) == 0 {
+		return nil
+	}
+	var n *node
+	if apart {
+		n = b.block(tokens, 0)
+	} else {
+		n = b.parse(tokens, 0)
+	}
+	if len(ps.found) > 0 {
+		return nil
+	}
+	return n
 }

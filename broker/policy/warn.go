@@ -1,0 +1,313 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// warnings returns what is legal in a file but cannot be meant. A warning that
+// is not true of every file that provokes it would teach people to look away,
+// so in doubt there is none.
+func warnings(root *node, file *File, documents []*document) []*Error {
+	w := &warner{}
+	for _, doc := range documents {
+		w.document(doc)
+	}
+	w.roles(root, file)
+	w.groups(root, file.Document)
+	return w.errors()
+}
+
+// A warner collects warnings.
+type warner struct{ problems }
+
+// roles warns of Roles that nobody can have. A file without users says nothing
+// of who was granted what.
+func (w *warner) roles(root *node, file *File) {
+	if file.Users == nil {
+		return
+	}
+	reached := map[RoleName]bool{}
+	grant := func(grants []Grant) {
+		for _, g := range grants {
+			reached[g.Role] = true
+		}
+	}
+	for _, group := range file.Document.Groups {
+		grant(group.Grants)
+	}
+	for _, user := range file.Users {
+		grant(user.Grants)
+	}
+	for _, role := range file.Document.Roles {
+		for _, name := range role.Includes {
+			reached[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(file.Document.Roles)) {
+		if !reached[name] && len(w.found) < maxFindings {
+			w.add(root.locate([]string{"roles", string(name)}), nil,
+				"no group or user of the file is granted %s, and no role includes it", quote(string(name)))
+		}
+	}
+}
+
+// groups warns of Groups that are for nothing.
+func (w *warner) groups(root *node, d *Document) {
+	used := map[GroupName]bool{}
+	for _, name := range d.Admins {
+		used[name] = true
+	}
+	for _, role := range d.Roles {
+		if role.Approval != nil {
+			for _, name := range role.Approval.By {
+				used[name] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Groups)) {
+		if !used[name] && len(d.Groups[name].Grants) == 0 && len(w.found) < maxFindings {
+			w.add(root.locate([]string{"groups", string(name)}), nil,
+				"the group %s has no grants, approves nothing and administers nothing", quote(string(name)))
+		}
+	}
+}
+
+// A statement is one statement of an IAM policy document.
+type statement struct {
+	*node
+	deny      bool
+	actions   []*node // none if it has NotAction
+	resources []*node // none if it has NotResource
+}
+
+// statements returns the statements of a document that was checked.
+func (d *document) statements() []statement {
+	all := []*node{d.root.get("Statement")}
+	if all[0].kind == isList {
+		all = all[0].items
+	}
+	var list []statement
+	for _, n := range all {
+		list = append(list, statement{
+			node:      n,
+			deny:      n.get("Effect").text == "Deny",
+			actions:   texts(n.get("Action")),
+			resources: texts(n.get("Resource")),
+		})
+	}
+	return list
+}
+
+// texts returns a text, or those of a list, or none.
+func texts(n *node) []*node {
+	switch {
+	case n == nil:
+		return nil
+	case n.kind == isList:
+		return n.items
+	default:
+		return []*node{n}
+	}
+}
+
+func (w *warner) document(d *document) {
+	statements := d.statements()
+	w.denies(d, statements)
+	for i, s := range statements {
+		w.repeated(s, statements[:i])
+		w.hidden(s, statements)
+		w.partition(d, s)
+		if w.services(s) {
+			w.buckets(s)
+		}
+	}
+}
+
+// denies warns of a document that only denies, where nothing else allows: what
+// no policy allows is denied anyway.
+func (w *warner) denies(d *document, statements []statement) {
+	others := func(r *Role) bool { return len(r.SessionPolicyARNs) > 0 }
+	if d.kind == permissions {
+		others = func(r *Role) bool { return len(r.PermissionARNs) > 0 }
+	}
+	allows := func(s statement) bool { return !s.deny }
+	if !slices.ContainsFunc(statements, allows) && !slices.ContainsFunc(d.roles, others) {
+		w.add(d.root.at, hint("allow what it is meant to leave"), "the %s allows nothing, because it only denies", d.kind.name)
+	}
+}
+
+// repeated warns of a statement that says what one before it says.
+func (w *warner) repeated(s statement, before []statement) {
+	for _, other := range before {
+		differs := func(key string) bool { return key != "Sid" && !same(s.get(key), other.get(key)) }
+		if !slices.ContainsFunc(statementKeys, differs) {
+			w.add(s.at, nil, "the statement is the same as the one on line %d", other.at.line)
+			return
+		}
+	}
+}
+
+func same(a, b *node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.minify() == b.minify()
+}
+
+// hidden warns of a statement that allows only what another one denies.
+func (w *warner) hidden(s statement, all []statement) {
+	if s.deny || len(s.actions) == 0 || len(s.resources) == 0 {
+		return
+	}
+	for _, other := range all {
+		if other.deny && other.get("Condition") == nil &&
+			covered(s.actions, other.actions, strings.ToLower) && covered(s.resources, other.resources, strings.Clone) {
+			w.add(s.at, nil, "all that the statement allows is denied on line %d", other.at.line)
+			return
+		}
+	}
+}
+
+// covered says whether every pattern of inner matches only what some pattern
+// of outer matches. It may say no where the answer is yes.
+func covered(inner, outer []*node, fold func(string) string) bool {
+	return !slices.ContainsFunc(inner, func(in *node) bool {
+		return !slices.ContainsFunc(outer, func(out *node) bool { return contains(fold(out.text), fold(in.text)) })
+	})
+}
+
+// contains says whether outer, in which * stands for anything, matches the
+// text of inner, and so whatever inner's own wildcards stand for.
+func contains(outer, inner string) bool {
+	if outer == inner || outer == "*" {
+		return true
+	}
+	if strings.ContainsAny(outer, "?$") || strings.Contains(inner, "$") { // $ begins a variable
+		return false
+	}
+	parts := strings.Split(outer, "*")
+	rest, ok := strings.CutPrefix(inner, parts[0])
+	for i, part := range parts[1:] {
+		if !ok {
+			break
+		}
+		if i == len(parts)-2 {
+			return strings.HasSuffix(rest, part)
+		}
+		_, rest, ok = strings.Cut(rest, part)
+	}
+	return false
+}
+
+// A resourceARN is a pattern of ARNs in its parts.
+type resourceARN struct{ partition, service, region, account, resource string }
+
+// splitARN takes a Resource apart. One that is too short to be, such as "*",
+// may be any.
+func splitARN(s string) resourceARN {
+	parts := strings.SplitN(s, ":", 6)
+	if len(parts) < 6 {
+		return resourceARN{"*", "*", "*", "*", "*"}
+	}
+	return resourceARN{parts[1], parts[2], parts[3], parts[4], parts[5]}
+}
+
+// wild says whether s, a part of a pattern, may stand for several texts.
+func wild(s string) bool { return strings.ContainsAny(s, "*?$") }
+
+// partition warns of a statement whose resources are all in other partitions
+// than the document's Roles.
+func (w *warner) partition(d *document, s statement) {
+	if len(s.resources) == 0 {
+		return
+	}
+	for _, resource := range s.resources {
+		partition := splitARN(resource.text).partition
+		if wild(partition) || slices.ContainsFunc(d.roles, func(r *Role) bool { return r.Partition == partition }) {
+			return
+		}
+	}
+	w.add(s.resources[0].at, hint("write arn:"+d.roles[0].Partition+":"),
+		"no resource of the statement is in the role's partition, %s", quote(d.roles[0].Partition))
+}
+
+// ownResources are the services none of whose actions are on another service's
+// resources. Source: the Service Authorization Reference.
+var ownResources = []string{"dynamodb", "ecr", "iam", "kms", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "states"}
+
+// services warns of resources of a service that no action is of, and of
+// actions of a service that no resource is of. It says whether there are none.
+func (w *warner) services(s statement) bool {
+	var ofActions, ofResources []string
+	for _, action := range s.actions {
+		service, _, _ := strings.Cut(strings.ToLower(action.text), ":")
+		if !slices.Contains(ownResources, service) {
+			return true
+		}
+		ofActions = append(ofActions, service)
+	}
+	for _, resource := range s.resources {
+		service := splitARN(resource.text).service
+		if wild(service) {
+			return true
+		}
+		ofResources = append(ofResources, service)
+	}
+	before := len(w.found)
+	for i, service := range ofResources {
+		if !slices.Contains(ofActions, service) && len(ofActions) > 0 {
+			w.add(s.resources[i].at, nil, "no action of the statement is on a resource of %s", quote(service))
+		}
+	}
+	if len(w.found) > before {
+		return false
+	}
+	for i, service := range ofActions {
+		if !slices.Contains(ofResources, service) && len(ofResources) > 0 {
+			w.add(s.actions[i].at, nil, "the action is not on any resource of the statement")
+		}
+	}
+	return len(w.found) == before
+}
+
+// The actions of S3 that are on objects, and those that are on buckets, as far
+// as people confuse them. Source: the Service Authorization Reference.
+var (
+	objectActions = []string{
+		"s3:getobject", "s3:getobjectversion", "s3:getobjectacl", "s3:getobjectattributes", "s3:getobjecttagging",
+		"s3:putobject", "s3:putobjectacl", "s3:putobjecttagging", "s3:deleteobject", "s3:deleteobjectversion",
+		"s3:restoreobject", "s3:abortmultipartupload", "s3:listmultipartuploadparts",
+	}
+	bucketActions = []string{
+		"s3:listbucket", "s3:listbucketversions", "s3:listbucketmultipartuploads", "s3:getbucketlocation",
+		"s3:getbucketpolicy", "s3:getbucketversioning",
+	}
+)
+
+// buckets warns of actions on objects where every resource is a bucket, and of
+// actions on buckets where every resource is an object.
+func (w *warner) buckets(s statement) {
+	var bucket, object, s3 bool
+	for _, resource := range s.resources {
+		a := splitARN(resource.text)
+		if a.service != "s3" && !wild(a.service) {
+			continue
+		}
+		s3 = true
+		slash := strings.Contains(a.resource, "/")
+		object = object || slash || wild(a.resource)
+		bucket = bucket || !slash || a.region != "" || a.account != "" // an access point has both, and a slash
+	}
+	for _, action := range s.actions {
+		name := strings.ToLower(action.text)
+		switch {
+		case !s3:
+		case !object && slices.Contains(objectActions, name):
+			w.add(action.at, hint("write arn:aws:s3:::bucket/*"), "the action is on objects, and no resource of the statement is one")
+		case !bucket && slices.Contains(bucketActions, name):
+			w.add(action.at, hint("write arn:aws:s3:::bucket"), "the action is on buckets, and no resource of the statement is one")
+		}
+	}
+}
