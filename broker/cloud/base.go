@@ -39,6 +39,11 @@ func newBase(c Config) (*aws.CredentialsCache, error) {
 		if provider == nil {
 			return aws.Credentials{}, baseError{errors.New("the SDK's default chain has no credentials")}
 		}
+		// All who need the credentials at once wait for one answer, whose ctx
+		// ends with none of theirs: without a bound, one that never comes would
+		// keep out all who ask later.
+		ctx, stop := context.WithTimeout(ctx, basePatience)
+		defer stop()
 		c, err := provider.Retrieve(ctx)
 		if err != nil {
 			return aws.Credentials{}, baseError{err}
@@ -46,6 +51,9 @@ func newBase(c Config) (*aws.CredentialsCache, error) {
 		return c, nil
 	})), nil
 }
+
+// basePatience is how long the base credentials are waited for.
+const basePatience = 10 * time.Second
 
 // A parameter reads an access key from an SSM SecureString holding
 // {"access_key_id": …, "secret_access_key": …}.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/starback/starback/broker"
 )
@@ -33,7 +34,7 @@ func fault(err error) *broker.Fault {
 
 func faultCode(err error) broker.FaultCode {
 	var base baseError
-	if errors.As(err, &base) {
+	if errors.As(err, &base) && !passing(err) {
 		return broker.FaultBase
 	}
 	var api smithy.APIError
@@ -54,6 +55,20 @@ func faultCode(err error) broker.FaultCode {
 		return broker.FaultDuration
 	}
 	return broker.FaultAWS
+}
+
+// passing says whether a failure is of the way to AWS, or of AWS's for the
+// moment, and not of what was asked for.
+func passing(err error) bool {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		_, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]
+		return throttled || api.ErrorFault() == smithy.FaultServer
+	}
+	var unread *smithy.DeserializationError
+	var unsent *smithyhttp.RequestSendError
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.As(err, &unread) || errors.As(err, &unsent)
 }
 
 // staleBase says whether AWS does not know the base credentials any more, as

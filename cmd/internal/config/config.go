@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/starback/starback/broker"
@@ -255,10 +256,14 @@ func list(value string) []string {
 	return out
 }
 
+// awsPatience is how long AWS may take to answer one try of one call. The SDK
+// itself would wait for ever.
+const awsPatience = 10 * time.Second
+
 // LoadAWS returns the SDK's configuration, from its own environment and files.
 // It does not touch the network.
 func LoadAWS(ctx context.Context) (aws.Config, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx)
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(awsPatience)))
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("the AWS configuration: %w", err)
 	}
