@@ -72,11 +72,12 @@ func openStore(t testing.TB) *store.SQLite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin := broker.Admin{
-		Users: s, Identities: s, Policies: s,
-		Now: time.Now, Entropy: rand.Reader, Author: "bench",
+	admin := broker.NewAdmin(s, time.Now, rand.Reader, broker.Author{Name: "bench"})
+	plan, err := admin.Plan(t.Context(), file, false)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := admin.Apply(t.Context(), file, "the rules"); err != nil {
+	if err := admin.Apply(t.Context(), plan, broker.ApplyOptions{Message: "the rules"}); err != nil {
 		t.Fatal(err)
 	}
 	for n := range people {

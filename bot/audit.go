@@ -116,7 +116,7 @@ func timeline(notices []broker.Notice) message {
 	}
 	m := message{text: fmt.Sprintf("New in the timeline: %d.", len(lines))}
 	var shown int
-	m.blocks, shown = list(lines)
+	m.blocks, shown = list(lines, maxList)
 	if rest := len(lines) - shown; rest > 0 {
 		m.blocks = append(m.blocks, small(fmt.Sprintf("And %d more, in the audit index", rest)))
 	}
@@ -142,21 +142,38 @@ func eventLine(e broker.Event) string {
 	case broker.EventUndelivered:
 		return fmt.Sprintf("%s  session `%s` may not have been shown: Slack did not confirm it", at, e.SessionID)
 	default:
+		if words := eventWords[e.Event]; words != "" {
+			return at + "  " + strings.ToLower(words[:1]) + words[1:]
+		}
 		return at + "  " + string(e.Event)
 	}
 }
 
+// eventWords say what an Event is that belongs to no Request.
+var eventWords = map[broker.EventName]string{
+	broker.EventInitialised:      "Starback was set up",
+	broker.EventPolicyApplied:    "A new policy was applied",
+	broker.EventPolicyChanged:    "The policy was changed by a command",
+	broker.EventPolicyRolledBack: "The policy was put back to an older version",
+	broker.EventUserCreated:      "A user was added",
+	broker.EventUserChanged:      "A user was changed",
+	broker.EventUserDisabled:     "A user was switched off",
+	broker.EventUserEnabled:      "A user was switched on again",
+	broker.EventUserRenewed:      "A user's access ends at another time",
+	broker.EventUserRemoved:      "A user was removed for good",
+	broker.EventIdentityBound:    "A Slack account was bound",
+	broker.EventTokenCreated:     "An access token was made",
+	broker.EventTokenRevoked:     "An access token was revoked",
+	broker.EventProposed:         "A change waits for a second administrator",
+	broker.EventConfirmed:        "A proposed change was confirmed",
+	broker.EventRejected:         "A proposed change was rejected",
+}
+
 // eventMessage is an Event that belongs to no Request: what an administrator
-// did, or a binding.
+// did, or a binding. One that is loud stands out, and calls everybody who is
+// there, once.
 func eventMessage(e broker.Event) message {
-	what := map[broker.EventName]string{
-		broker.EventInitialised:   "Starback was set up",
-		broker.EventPolicyApplied: "A new policy was applied",
-		broker.EventUserCreated:   "A user was added",
-		broker.EventUserChanged:   "A user was changed",
-		broker.EventUserDisabled:  "A user was switched off",
-		broker.EventIdentityBound: "A Slack account was bound",
-	}[e.Event]
+	what := eventWords[e.Event]
 	if what == "" {
 		what = "`" + string(e.Event) + "`"
 	}
@@ -166,13 +183,45 @@ func eventMessage(e broker.Event) message {
 	if e.PolicyVersion > 0 {
 		what += fmt.Sprintf(" (version %d)", e.PolicyVersion)
 	}
-	m := message{text: strings.ReplaceAll(what, "`", "") + "."}
-	m.blocks = []slack.Block{section("ℹ️  " + what)}
+	plain := strings.ReplaceAll(what, "`", "")
+	m := message{text: plain + "."}
+	if e.Loud == "" {
+		m.blocks = append(m.blocks, section("ℹ️  "+what))
+	} else {
+		m.text = "⚠️ " + m.text
+		m.blocks = append(m.blocks, loudHeader(unescape(plain)), calling(e.Loud))
+	}
 	if e.Detail != "" {
 		m.blocks = append(m.blocks, quote("", e.Detail))
 	}
-	m.blocks = append(m.blocks, quote("By", firstOf(e.Actor, "unknown")), small("Event `"+e.ID+"`  ·  "+when(e.Time)))
+	m.blocks = append(m.blocks, quote("By", firstOf(e.Actor, "unknown")), small(strings.Join(eventFoot(e), "  ·  ")))
 	return m
+}
+
+// eventFoot is the small print of an Event.
+func eventFoot(e broker.Event) []string {
+	foot := []string{"Event `" + e.ID + "`"}
+	if e.TokenID != "" {
+		foot = append(foot, "Token "+word(e.TokenID))
+	}
+	if e.ProposalID != "" {
+		foot = append(foot, proposalLine(e.ProposalID))
+	}
+	return append(foot, when(e.Time))
+}
+
+// loudHeader is a headline, in plain text.
+func loudHeader(plain string) slack.Block {
+	return slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, cut("⚠️ "+cleanText(plain), maxHeader), true, false))
+}
+
+// calling calls everybody in the channel who is there, and shows them text of a
+// user's.
+func calling(text string) slack.Block {
+	return slack.NewRichTextBlock("", slack.NewRichTextSection(
+		slack.NewRichTextSectionBroadcastElement("here"),
+		slack.NewRichTextSectionTextElement(" "+cut(cleanText(text), maxSection-200), nil),
+	))
 }
 
 // undeliveredMessage tells a requester that credentials could not be shown, as
@@ -180,4 +229,32 @@ func eventMessage(e broker.Event) message {
 func undeliveredMessage(r *broker.Request) message {
 	return say(fmt.Sprintf("I had credentials for %s for you, but Slack did not confirm that it showed them. If you do not see them, ask again.",
 		word(string(r.Role))), requestLine(r.ID))
+}
+
+// endingMessage tells somebody that their access ends soon, or that of an
+// application they answer for, and how to keep it.
+func endingMessage(t broker.Telling) message {
+	u := t.User
+	whose := "Your access to Starback"
+	if u.IsApp {
+		whose = "The access to Starback of `" + string(u.Name) + "`, an application that you answer for,"
+	}
+	var left time.Duration
+	for _, n := range t.Notices {
+		if before := n.About.Sub(n.Due); n.About.Equal(u.Expires) && (left == 0 || before < left) {
+			left = before
+		}
+	}
+	keep := "To keep it, ask an administrator to type " + adminCommand("user renew "+string(u.Name)) + "."
+	return say(fmt.Sprintf("%s ends %s (%s). %s", whose, when(u.Expires), within(left), keep), "")
+}
+
+// within says how much time is left at the most, in days or, for the last of
+// them, in hours.
+func within(left time.Duration) string {
+	const day = 24 * time.Hour
+	if left > day {
+		return fmt.Sprintf("within %d days", (left+day-1)/day)
+	}
+	return "within " + count(int((left+time.Hour-1)/time.Hour), "hour", "hours")
 }

@@ -174,7 +174,8 @@ func (f *Front) interaction(ctx context.Context, p interaction) Reply {
 		return Reply{Status: http.StatusOK}
 	}
 	action := p.Actions[0]
-	if _, ok := shellOf(action.ActionID); !ok {
+	_, shell := shellOf(action.ActionID)
+	if _, answers := verdictOf(action.ActionID); !shell && !answers {
 		return Reply{Status: http.StatusOK}
 	}
 	w := work{

@@ -89,7 +89,8 @@ func checkTaken(t *testing.T, r *http.Request) {
 			t.Fatalf("queued an unknown standing: %+v", todo)
 		}
 	case workButton:
-		if _, ok := shellOf(todo.Action); !ok {
+		_, shell := shellOf(todo.Action)
+		if _, answers := verdictOf(todo.Action); shell == answers {
 			t.Fatalf("queued an unknown button: %+v", todo)
 		}
 		fallthrough
@@ -112,7 +113,7 @@ func FuzzSlash(f *testing.F) {
 
 func FuzzInteraction(f *testing.F) {
 	for _, seed := range []*http.Request{
-		click("T012AB"), click("TOTHER"), click("T012AB", "shell:fish", "console"), click("T012AB", `"enterprise":null`, `"enterprise":{"id":"E012AB"}`),
+		click("T012AB"), click("TOTHER"), click("T012AB", "shell:fish", "console"), click("T012AB", "shell:fish", "confirm:01JDCKQ0000000000000000009"), click("T012AB", "shell:fish", "reject:x"), click("T012AB", `"enterprise":null`, `"enterprise":{"id":"E012AB"}`),
 		clicked(`{"type":"view_submission"}`), clicked(`{"type":"block_actions","actions":[{},{}]}`), clicked(`[]`), clicked("\xff"), clicked(`{"actions":null}`),
 	} {
 		fields, err := url.ParseQuery(body(seed))

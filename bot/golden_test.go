@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,7 +208,7 @@ func TestGoldenAudit(t *testing.T) {
 			r.Sessions = append(r.Sessions, r.Sessions[0], broker.Session{ID: "01JDCKQ0000000000000000003", State: broker.SessionFailed, Outcome: "aws"})
 			r.Sessions[1].ID, r.Sessions[1].ExpiresAt = "01JDCKQ0000000000000000002", noon.Add(2*time.Hour)
 		}),
-		"pending": inState(broker.StatePending, func(r *broker.Request) {
+		"pending": inState(broker.StateAsked, func(r *broker.Request) {
 			r.User, r.UserID, r.AccountID, r.Ticket, r.Reason, r.Duration = "", "", "", "", "", 0
 			r.Sessions[0] = broker.Session{ID: "01JDCKQ0000000000000000000", State: broker.SessionMinting}
 		}),
@@ -228,10 +230,7 @@ func TestGoldenAudit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, name, posted(t, m)) })
 	}
-	for _, name := range []broker.EventName{
-		broker.EventInitialised, broker.EventPolicyApplied, broker.EventUserCreated, broker.EventUserChanged,
-		broker.EventUserDisabled, broker.EventIdentityBound, "something.newer",
-	} {
+	for _, name := range append(slices.Sorted(maps.Keys(eventWords)), "something.newer") {
 		t.Run("event-"+string(name), func(t *testing.T) {
 			e := broker.Event{
 				ID: "01JDCKQ0000000000000000009", Event: name, Time: noon, Actor: "root@build-1", Subject: "bob", PolicyVersion: 8,

@@ -17,14 +17,15 @@ const (
 	verbWhoami  verb = "whoami"
 	verbRoles   verb = "roles"
 	verbRole    verb = "role" // ask for a role; the default
+	verbWhy     verb = "why"
+	verbAdmin   verb = "admin"
 )
 
 // reserved are words that will never be taken for a role, so that a role
 // cannot come to mean something else one day. The policy parser refuses roles
 // with these names.
 var reserved = map[string]bool{
-	"sessions": true, "end": true, "renew": true, "login": true, "why": true,
-	"whois": true, "audit": true, "admin": true,
+	"sessions": true, "end": true, "renew": true, "login": true, "whois": true, "audit": true,
 }
 
 // A command is what somebody typed after /starback, understood as far as that
@@ -34,7 +35,7 @@ type command struct {
 	unknown  string // a reserved word that has no meaning here
 	role     policy.RoleName
 	duration time.Duration // 0: not given
-	words    string        // the rest: a ticket, a reason
+	words    string        // the rest: a ticket, a reason; what an administrator wants
 }
 
 // parseCommand reads a command. It accepts whatever it is given: a text
@@ -50,6 +51,14 @@ func parseCommand(text string) command {
 		return command{verb: v}
 	case reserved[first]:
 		return command{verb: verbHelp, unknown: first}
+	case v == verbAdmin:
+		return command{verb: v, words: strings.Join(words[1:], " ")}
+	case v == verbWhy:
+		c := command{verb: v}
+		if len(words) > 1 {
+			c.role = policy.RoleName(strings.ToLower(words[1]))
+		}
+		return c
 	case v == verbRole:
 		words = words[1:]
 		if len(words) == 0 {

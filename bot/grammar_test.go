@@ -34,10 +34,15 @@ func TestParseCommand(t *testing.T) {
 		{"end 01J", command{verb: verbHelp, unknown: "end"}},
 		{"Renew", command{verb: verbHelp, unknown: "renew"}},
 		{"login ABCD-1234", command{verb: verbHelp, unknown: "login"}},
-		{"why prod-admin", command{verb: verbHelp, unknown: "why"}},
 		{"whois ASIA", command{verb: verbHelp, unknown: "whois"}},
 		{"audit user:bob", command{verb: verbHelp, unknown: "audit"}},
-		{"admin", command{verb: verbHelp, unknown: "admin"}},
+
+		{"why", command{verb: verbWhy}},
+		{"WHY Prod-Admin please", command{verb: verbWhy, role: "prod-admin"}},
+		{"role why", role("why", 0, "")},
+		{"admin", command{verb: verbAdmin}},
+		{"Admin user add Bob  --slack &lt;x&gt; <@U1|bob>", command{verb: verbAdmin, words: "user add Bob --slack <x> <@U1|bob>"}},
+		{"admin help", command{verb: verbAdmin, words: "help"}},
 
 		{"prod", role("prod", 0, "")},
 		{"PROD-Readonly", role("prod-readonly", 0, "")},
@@ -99,7 +104,13 @@ func TestReservedWordsAreNoVerbs(t *testing.T) {
 
 // typeAgain writes a command as somebody would type it and Slack hand it over.
 func typeAgain(c command) string {
-	if c.verb != verbRole {
+	switch c.verb {
+	case verbRole:
+	case verbAdmin:
+		return "admin " + escape(c.words)
+	case verbWhy:
+		return "why " + escape(string(c.role))
+	default:
 		return escape(firstOf(c.unknown, string(c.verb)))
 	}
 	words := []string{"role", escape(string(c.role))}
@@ -111,7 +122,7 @@ func typeAgain(c command) string {
 }
 
 func FuzzParseCommand(f *testing.F) {
-	for _, seed := range append(nasty, "", "help", "role", "end x", "prod", "role help 1h x", "prod 9999h99999m INC-1 why", "prod 0m", "x &amp;lt;b",
+	for _, seed := range append(nasty, "", "help", "role", "end x", "prod", "why Prod x", "admin user add bob --message “it’s  so”", "role help 1h x", "prod 9999h99999m INC-1 why", "prod 0m", "x &amp;lt;b",
 		"İstanbul 1h ẞ", "prod \u202e1h\u202c", "prod 1h "+strings.Repeat("x ", 600)) {
 		f.Add(seed)
 	}

@@ -22,7 +22,7 @@ func rolesMessage(me broker.Me) message {
 	for i, r := range me.Roles {
 		lines[i] = roleLine(r)
 	}
-	blocks, shown := list(lines)
+	blocks, shown := list(lines, maxList)
 	m.blocks = append(m.blocks, blocks...)
 	foot := "Type `/starback ROLE` and, if you like, a duration and a reason"
 	if rest := len(me.Roles) - shown; rest > 0 {

@@ -25,6 +25,8 @@ const (
 	// document it, and refuses somewhere above 13,000.
 	maxMessage = 13_000
 	maxList    = maxMessage - 1000 // of that, for the lines of a list
+	maxHeader  = 150
+	maxQuoted  = 500 // of one line of a user's among others; our own choice
 )
 
 // A message is what a person sees, and the text that stands for it where
@@ -46,12 +48,17 @@ var errTooLong = errors.New("the message is too long for Slack")
 // fits says whether Slack takes that many blocks and that much text.
 func (m message) fits() bool { return len(m.blocks) <= maxBlocks && m.size() <= maxMessage }
 
-// size is how much text the blocks hold together, in characters. Quoted text,
-// of which there is little, is not counted.
+// size is how much text the blocks hold together, in characters.
 func (m message) size() int {
 	n := 0
 	for _, b := range m.blocks {
 		switch b := b.(type) {
+		case *slack.HeaderBlock:
+			n += utf8.RuneCountInString(b.Text.Text)
+		case *slack.RichTextBlock:
+			for _, e := range b.Elements {
+				n += richSize(e)
+			}
 		case *slack.SectionBlock:
 			n += utf8.RuneCountInString(b.Text.Text)
 		case *slack.ContextBlock:
@@ -65,6 +72,23 @@ func (m message) size() int {
 				if button, ok := e.(*slack.ButtonBlockElement); ok {
 					n += utf8.RuneCountInString(button.Text.Text)
 				}
+			}
+		}
+	}
+	return n
+}
+
+// richSize is how much text a piece of rich text holds, in characters.
+func richSize(e slack.RichTextElement) (n int) {
+	switch e := e.(type) {
+	case *slack.RichTextList:
+		for _, item := range e.Elements {
+			n += richSize(item)
+		}
+	case *slack.RichTextSection:
+		for _, piece := range e.Elements {
+			if text, ok := piece.(*slack.RichTextSectionTextElement); ok {
+				n += utf8.RuneCountInString(text.Text)
 			}
 		}
 	}
@@ -114,13 +138,14 @@ func small(mrkdwn string) slack.Block {
 }
 
 // list puts lines of our own words, each shorter than a paragraph may be, into
-// paragraphs. Shown is how many lines there was room for in one message.
-func list(lines []string) (blocks []slack.Block, shown int) {
+// paragraphs of room characters together. Shown is how many lines there was
+// room for.
+func list(lines []string, room int) (blocks []slack.Block, shown int) {
 	var paragraph []string
 	size, total := 0, 0
 	for _, line := range lines {
 		n := utf8.RuneCountInString(line) + 1
-		if total += n; total > maxList {
+		if total += n; total > room {
 			break
 		}
 		if size += n; size > maxSection {
@@ -146,6 +171,27 @@ func quote(label, text string) slack.Block {
 	}
 	parts = append(parts, slack.NewRichTextSectionTextElement(cut(cleanText(text), maxSection-200), nil))
 	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))
+}
+
+// quotes are lines of a user's, each shown as quote shows one, of room
+// characters together. Shown is how many there was room for.
+func quotes(lines []string, room int) (blocks []slack.Block, shown int) {
+	var items []slack.RichTextElement
+	total := 0
+	for _, line := range lines {
+		line = cut(cleanText(line), maxQuoted)
+		if total += utf8.RuneCountInString(line); total > room {
+			break
+		}
+		if line != "" {
+			items = append(items, slack.NewRichTextSection(slack.NewRichTextSectionTextElement(line, nil)))
+		}
+		shown++
+	}
+	if len(items) > 0 {
+		blocks = append(blocks, slack.NewRichTextBlock("", slack.NewRichTextList(slack.RTEListBullet, 0, items...)))
+	}
+	return blocks, shown
 }
 
 // code is text to be copied.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/slack-go/slack"
 
@@ -78,12 +79,14 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Kind == broker.NoticeUndelivered && t.Request != nil:
 		_, _, err := c.api.PostMessageContext(ctx, t.Request.Slack.User, undeliveredMessage(t.Request).options()...)
 		return "", slackError(err)
+	case t.Kind == broker.NoticeExpiring && t.User != nil && t.To != nil:
+		return "", c.tellEnding(ctx, t)
 	case t.Kind != broker.NoticeAudit:
 		return "", fmt.Errorf("a notice of the unknown kind %q: %w", t.Kind, broker.ErrInvalid)
 	case c.auditChannel == "":
 		return "", nil
 	case t.Request == nil:
-		return "", c.tellEvents(ctx, t.Notices)
+		return c.tellEvents(ctx, t)
 	default:
 		return c.tellRequest(ctx, t)
 	}
@@ -106,16 +109,71 @@ func (c *Client) tellRequest(ctx context.Context, t broker.Telling) (thread stri
 	return thread, slackError(err)
 }
 
-func (c *Client) tellEvents(ctx context.Context, notices []broker.Notice) error {
-	for _, n := range notices {
+// tellEvents posts each Event as a message of its own. A Proposal's is the
+// beginning of a thread that the answers go to.
+func (c *Client) tellEvents(ctx context.Context, t broker.Telling) (thread string, err error) {
+	thread = t.Thread
+	for _, n := range t.Notices {
 		if n.Event == nil {
 			continue
 		}
-		if _, _, err := c.api.PostMessageContext(ctx, c.auditChannel, eventMessage(*n.Event).options()...); err != nil {
-			return slackError(err)
+		m := eventMessage(*n.Event)
+		options := m.options()
+		switch {
+		case n.Event.ProposalID == "":
+		case n.Event.Event != broker.EventProposed:
+			if thread != "" {
+				options = append(options, slack.MsgOptionTS(thread))
+			}
+		case thread != "":
+			continue // posted before, when something after it failed
+		case !hasAnswer(t.Notices):
+			m.blocks = append(m.blocks, proposalButtons(n.Event.ProposalID))
+			options = m.options()
+		}
+		_, posted, err := c.api.PostMessageContext(ctx, c.auditChannel, options...)
+		if err != nil {
+			return thread, slackError(err)
+		}
+		if n.Event.Event == broker.EventProposed {
+			thread = posted
 		}
 	}
-	return nil
+	return thread, nil
+}
+
+// hasAnswer says whether one of the Notices is of the answer to a Proposal.
+func hasAnswer(notices []broker.Notice) bool {
+	return slices.ContainsFunc(notices, func(n broker.Notice) bool {
+		return n.Event != nil && (n.Event.Event == broker.EventConfirmed || n.Event.Event == broker.EventRejected)
+	})
+}
+
+// tellEnding tells somebody that their access ends soon, or that of an
+// application they answer for. Somebody whom no message can reach any more
+// counts as told: another try would not reach them either.
+func (c *Client) tellEnding(ctx context.Context, t broker.Telling) error {
+	_, _, err := c.api.PostMessageContext(ctx, t.To.Slack.User, endingMessage(t).options()...)
+	var refused slack.SlackErrorResponse
+	if errors.As(err, &refused) && slices.Contains(unreachable, refused.Err) {
+		return nil
+	}
+	return slackError(err)
+}
+
+// unreachable are Slack's words for a person to whom no message goes, for good.
+// Source: the errors of chat.postMessage and conversations.open.
+var unreachable = []string{
+	"user_disabled", "user_not_found", "users_not_found", "user_not_visible", "cannot_dm_bot", "channel_not_found", "is_archived",
+}
+
+// replaceAudit puts another message in the place of one in the audit channel.
+func (c *Client) replaceAudit(ctx context.Context, ts string, m message) error {
+	if c.auditChannel == "" {
+		return nil
+	}
+	_, _, _, err := c.api.UpdateMessageContext(ctx, c.auditChannel, ts, m.options()...)
+	return slackError(err)
 }
 
 // whisper shows a message to one person in a channel. Slack does not promise

@@ -188,7 +188,7 @@ func TestTellAdministration(t *testing.T) {
 // with the reply only.
 func TestTellPatience(t *testing.T) {
 	w := newWorld(t, store.SQLiteOptions{})
-	request := broker.Request{ID: "R1", Slack: broker.SlackID{Team: "T0SANDBOX", User: "U1"}, User: "alice", Role: "prod-readonly", State: broker.StatePending}
+	request := broker.Request{ID: "R1", Slack: broker.SlackID{Team: "T0SANDBOX", User: "U1"}, User: "alice", Role: "prod-readonly", State: broker.StateAsked}
 	telling := broker.Telling{
 		Kind: broker.NoticeAudit, Request: &request,
 		Notices: []broker.Notice{{ID: "1", Kind: broker.NoticeAudit, Event: &broker.Event{ID: "1", Event: broker.EventAsked, Time: w.clock.Now()}}},

@@ -87,7 +87,7 @@ func TestSocketWithAFullQueue(t *testing.T) {
 		t.Errorf("a button: %q, %v", ack.Problem, err)
 	}
 	w.sends("U1", "roles")
-	has(t, w.sees("U1"), "Starback could not take your command, and nothing was done.")
+	has(t, w.sees("U1"), "Starback could not take your command for certain.")
 	w.work()
 	has(t, w.sees("U2"), "You may ask for 2 roles.")
 	if w.mint.made != 1 {

@@ -25,6 +25,8 @@ func explain(err error, asked command) message {
 		return say(faultWords(fault.Code), requestLine(fault.RequestID))
 	case errors.As(err, &already):
 		return say("This command was carried out already, and nothing is issued twice for it. If you cannot see its answer, type it again.", requestLine(already.RequestID))
+	case asked.verb == verbAdmin:
+		return adminProblem(err)
 	case errors.Is(err, broker.ErrNotFound):
 		return say("That request is not known any more. Ask for the role again.", "")
 	case errors.Is(err, broker.ErrInvalid):
@@ -34,7 +36,8 @@ func explain(err error, asked command) message {
 	}
 }
 
-// identityWords say why an identity is refused, whatever it asked for.
+// identityWords say why somebody is refused for who they are, whatever they
+// asked for.
 var identityWords = map[policy.Rule]string{
 	broker.RuleGuest:          "Guests of this workspace cannot use Starback. Ask an administrator for a full Slack account.",
 	broker.RuleBot:            "Bots cannot use Starback. An application asks through its own token instead.",
@@ -48,6 +51,18 @@ var identityWords = map[policy.Rule]string{
 	policy.RuleUserDisabled:   "Your access to Starback is switched off. Ask an administrator to switch it on again.",
 	policy.RuleUserExpired:    "Your access to Starback has expired. Ask an administrator to renew it.",
 	policy.RuleOwnerMissing:   "Nobody answers for this application, so nothing can be issued to it. Ask an administrator to give it an owner.",
+	policy.RuleOwnerDisabled:  "The owner of this application is switched off, so nothing can be issued to it. Ask an administrator to switch them on again.",
+	policy.RuleOwnerExpired:   "The access of this application's owner has expired, so nothing can be issued to it. Ask an administrator to renew it.",
+	broker.RuleTokenUnknown:   "Starback does not know this token. Have one made.",
+	broker.RuleTokenRevoked:   "This token was revoked. Have another made.",
+	broker.RuleTokenExpired:   "This token has expired. Have another made.",
+	broker.RuleNotAdmin:       "Only administrators of Starback can do that, and you are not one of them. Nothing was changed.",
+	broker.RuleApproveOwn:     "You cannot approve or deny what you, or an application of yours, asked for. Somebody else has to.",
+	broker.RuleNotApprover:    "You are not one of those who may answer this request. Nothing was changed.",
+	broker.RuleAnsweredTwice:  "You have answered this request already. Your answer stands; nothing was changed.",
+	broker.RuleNotYours:       "This is somebody else's request. Nothing was changed.",
+	broker.RuleChanged:        "The role has changed since the request was made, so it cannot be approved any more. It has to be asked for again.",
+	broker.RuleDeclined:       "An approver has denied this request.",
 	policy.RulePolicyMissing:  "Starback has no policy yet, so nothing can be issued. Ask an administrator to apply one.",
 	policy.RuleTimeMissing:    "Starback does not know what time it is, so nothing can be issued. Tell an administrator.",
 	policy.RuleUserUnknown:    "Starback does not know you yet. Ask an administrator to add you.",
@@ -73,6 +88,8 @@ func refusalWords(r *broker.Refusal, asked command) string {
 		return fmt.Sprintf("There is no role %s that you may ask for. %s", role, mayAsk(r.MayAsk))
 	case policy.RuleGrantExpired:
 		return fmt.Sprintf("Your grant of %s has expired. Ask an administrator to renew it.", role)
+	case policy.RuleTokenLimited:
+		return fmt.Sprintf("This token is not for %s. Use one that is, or have one made.", role)
 	case policy.RuleDurationShort:
 		return "AWS issues nothing for less than 15 minutes. Ask for `15m` or more."
 	case policy.RuleDurationLong:
@@ -147,7 +164,7 @@ func foreignTeam(requestID string) message {
 
 // notTaken answers a command that could not be queued.
 func notTaken(requestID string) message {
-	return say("Starback could not take your command, and nothing was done. Try again in a minute.", requestLine(requestID))
+	return say("Starback could not take your command for certain. If no answer follows within a minute, type it again.", requestLine(requestID))
 }
 
 // givenUp answers a command that failed time and again.
@@ -164,7 +181,9 @@ func helpMessage(unknown string) message {
 	lines := []string{
 		"`/starback ROLE [duration] [ticket] [reason]`  credentials for a role, as in `/starback prod-readonly 1h looking at the queue`",
 		"`/starback roles`  the roles you may ask for",
+		"`/starback why ROLE`  whether you may ask for a role, how you come by it, and what it takes",
 		"`/starback whoami`  who you are to Starback, and until when",
+		"`/starback admin`  users, groups, grants and the policy; for administrators",
 		"`/starback version`  which Starback this is",
 		"`/starback help`  this",
 	}

@@ -100,6 +100,10 @@ func (w *Worker) command(ctx context.Context, todo work) error {
 	switch c.verb {
 	case verbRoles, verbWhoami:
 		return w.lookUp(ctx, todo, c)
+	case verbWhy:
+		return w.why(ctx, todo, c)
+	case verbAdmin:
+		return w.admin(ctx, todo, c)
 	case verbRole:
 		if c.role == "" {
 			return w.lookUp(ctx, todo, command{verb: verbRoles})
@@ -114,9 +118,13 @@ func (w *Worker) command(ctx context.Context, todo work) error {
 	return w.hand(ctx, todo, issued, false)
 }
 
-// button answers a choice of shell: it is remembered, and new keys are issued
-// for the same request, since no copy of the old ones was kept.
+// button answers a pressed button: the answer to a Proposal, or a choice of
+// shell. That is remembered, and new keys are issued for the same request,
+// since no copy of the old ones was kept.
 func (w *Worker) button(ctx context.Context, todo work) error {
+	if given, ok := verdictOf(todo.Action); ok {
+		return w.answerProposal(ctx, todo, given)
+	}
 	shell, ok := shellOf(todo.Action)
 	if !ok {
 		return nil

@@ -163,8 +163,8 @@ func newWorld(t *testing.T, opts store.SQLiteOptions) *world {
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
 	w.client = bot.NewClient(broker.NewSecret(w.BotToken()), server.URL+"/api/", "C9", server.Client())
 	w.broker = broker.New(broker.Config{
-		Ledger: w.store, Identities: w.store, Users: w.store, Archive: w.store, Outbox: w.store, Minter: w.mint,
-		Directory: w.client, Teller: w.client, Journal: broker.NewJournal(w.log), Now: w.clock.Now, Entropy: rand.Reader,
+		Ledger: w.store, Identities: w.store, Users: w.store, Policies: w.store, Proposals: w.store, Tokens: w.store, Archive: w.store,
+		Outbox: w.store, Minter: w.mint, Directory: w.client, Teller: w.client, Journal: broker.NewJournal(w.log), Now: w.clock.Now, Entropy: rand.Reader,
 	})
 	sealer, err := bot.NewSealer(broker.NewSecret(w.SigningSecret()), rand.Reader)
 	if err != nil {
@@ -196,13 +196,19 @@ func (w *world) apply(source string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	admin := &broker.Admin{
-		Users: w.store, Identities: w.store, Policies: w.store, Now: w.clock.Now,
-		Entropy: rand.Reader, Author: "root@build-1",
-	}
-	if _, err := admin.Apply(w.t.Context(), file, "for the test"); err != nil {
+	admin := w.admin("root@build-1")
+	plan, err := admin.Plan(w.t.Context(), file, false)
+	if err != nil {
 		w.t.Fatal(err)
 	}
+	if err := admin.Apply(w.t.Context(), plan, broker.ApplyOptions{Message: "for the test", Overwrite: true, AllowShrink: true}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// admin administers the world from the command line.
+func (w *world) admin(author string) *broker.Admin {
+	return broker.NewAdmin(w.store, w.clock.Now, rand.Reader, broker.Author{Name: author})
 }
 
 // work carries out every Job that waits. It returns the last Later, if there

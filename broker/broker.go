@@ -26,6 +26,9 @@ type Config struct {
 	Ledger     Ledger
 	Identities IdentityBook
 	Users      Registry
+	Policies   PolicyBook
+	Proposals  ProposalBook
+	Tokens     TokenBook
 	Archive    Archive
 	Outbox     Outbox
 	Minter     Minter
@@ -40,14 +43,14 @@ type Config struct {
 type Broker struct {
 	Config
 	limits *limits[policy.UserName] // of Sessions issued
-	asks   *limits[SlackID]         // of asks and questions
+	asks   *limits[string]          // of asks and questions, by caller
 	kick   chan struct{}
 	ids    ids
 }
 
 // New returns a Broker that works with c.
 func New(c Config) *Broker {
-	return &Broker{Config: c, limits: newLimits[policy.UserName](limitEvery, limitBurst), asks: newLimits[SlackID](askEvery, askBurst), kick: make(chan struct{}, 1)}
+	return &Broker{Config: c, limits: newLimits[policy.UserName](limitEvery, limitBurst), asks: newLimits[string](askEvery, askBurst), kick: make(chan struct{}, 1)}
 }
 
 // now is the clock, in UTC and in whole milliseconds, as everything is stored.
@@ -85,47 +88,51 @@ type Me struct {
 	Admin         bool
 	Roles         []*policy.Role // those the caller may ask for, by name
 	PolicyVersion int64
+
+	policy *policy.Document
 }
 
 // Whoami answers who the caller is and what they may ask for. Somebody who may
 // not use Starback gets a *Refusal.
-func (b *Broker) Whoami(ctx context.Context, caller SlackID, key string) (Me, error) {
+func (b *Broker) Whoami(ctx context.Context, slack SlackID, key string) (Me, error) {
 	now := b.now()
-	id := requestID(caller.String(), "lookup", key)
-	if err := b.tooMany(id, caller, now); err != nil {
+	asked := caller{slack: slack}
+	id := requestID(asked.String(), "lookup", key)
+	if err := b.tooMany(id, asked, now); err != nil {
 		return Me{}, err
 	}
-	facts, refused, err := b.identify(ctx, caller, now)
+	facts, refused, err := b.identify(ctx, slack, now)
 	if err != nil {
 		return Me{}, &Fault{RequestID: id, Code: faultCode(err), Err: err}
 	}
 	if refused == nil {
-		if d, ok := policy.Usable(facts.Policy, facts.User.Subject(), now); !ok {
+		if d, ok := policy.Usable(facts.Policy, facts.subject(), now); !ok {
 			refused = &d
 		}
 	}
 	if refused != nil {
-		return Me{}, b.refuseAside(ctx, EventLookupDenied, id, caller, facts, *refused, now)
+		return Me{}, b.refuseAside(ctx, EventLookupDenied, id, slack, facts, *refused, now)
 	}
-	subject := facts.User.Subject()
+	subject := facts.subject()
 	return Me{
 		User:          facts.User,
-		Slack:         caller,
+		Slack:         slack,
 		Admin:         policy.IsAdmin(facts.Policy, subject, now),
 		Roles:         policy.Askable(facts.Policy, subject, now),
 		PolicyVersion: facts.PolicyVersion,
+		policy:        facts.Policy,
 	}, nil
 }
 
-// tooMany refuses a Slack account that asks for more than anybody types, before
+// tooMany refuses a caller that asks for more than anybody types, before
 // anything is stored for it. The log alone tells of it.
-func (b *Broker) tooMany(id string, caller SlackID, now time.Time) error {
-	if b.asks.allow(caller, now) {
+func (b *Broker) tooMany(id string, c caller, now time.Time) error {
+	if b.asks.allow(c.String(), now) {
 		return nil
 	}
 	d := policy.Decision{Effect: policy.Deny, Rule: RuleRate}
 	b.Journal.Audit(Event{
-		ID: b.newID(now), Event: EventLookupDenied, Time: now, RequestID: id, Slack: caller.String(),
+		ID: b.newID(now), Event: EventLookupDenied, Time: now, RequestID: id, Slack: c.slack.String(), TokenID: c.tokenID(),
 		Actor: ActorUnknown, Decision: d.Effect.String(), Rule: d.Rule,
 	}, Metrics{Denials: 1})
 	return &Refusal{RequestID: id, Decision: d}

@@ -35,7 +35,6 @@ func TestDecisionFollowsFromWhatWasAsked(t *testing.T) {
 		{"ticket and reason", alice, "ticketed", 0, "INC-4711 queue depth", policy.RuleGranted, "INC-4711", "queue depth", time.Hour},
 		{"no ticket", alice, "ticketed", 0, "queue depth", policy.RuleTicketMissing, "", "queue depth", 0},
 		{"no reason", alice, "ticketed", 0, "INC-4711", policy.RuleReasonMissing, "INC-4711", "", 0},
-		{"approval wanted", bob, "guarded", 0, "", policy.RuleApprovalRequired, "", "", 0},
 		{"not granted", alice, "guarded", 0, "", policy.RuleNotGranted, "", "", 0},
 		{"no such role", alice, "nonsense", 0, "", policy.RuleRoleUnknown, "", "", 0},
 	}

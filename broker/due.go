@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/starback/starback/broker/policy"
 )
 
 const (
@@ -16,6 +18,11 @@ const (
 	// take it up: at most two tellings.
 	holdFor = 30 * time.Second
 )
+
+// noticeKinds are the kinds of Notices, in the order in which they are told.
+var noticeKinds = []NoticeKind{
+	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeOutcome, NoticeLapse, NoticeExpiring,
+}
 
 // wake asks a running Sweep to look now rather than at its next tick.
 func (b *Broker) wake() {
@@ -80,28 +87,37 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 	if mine, err := b.Outbox.Hold(ctx, p.Ref, now, now.Add(holdFor)); err != nil || !mine {
 		return err
 	}
-	s := Settlement{Thread: p.Trail.Thread, Later: map[string]Notice{}}
+	s := Settlement{Thread: p.Trail.Thread, Post: p.Trail.Post, Later: map[string]Notice{}}
 	for _, e := range p.Trail.Events {
 		s.Indexed = append(s.Indexed, e.ID)
 	}
-	var request *Request
-	if p.Ref.Kind == RefRequest {
-		r, err := b.Ledger.Request(ctx, p.Ref.Key)
-		if err != nil {
-			return err
-		}
-		request = &r
+	about, err := b.about(ctx, p.Ref)
+	if err != nil {
+		return err
 	}
 	var errs []error
-	for _, kind := range []NoticeKind{NoticeAudit, NoticeUndelivered} {
-		notices := slices.DeleteFunc(slices.Clone(p.Trail.Notices), func(n Notice) bool { return n.Kind != kind })
+	for _, kind := range noticeKinds {
+		about.Kind, about.Thread, about.Post = kind, s.Thread, s.Post
+		about.Notices = slices.DeleteFunc(slices.Clone(p.Trail.Notices), func(n Notice) bool {
+			// What is told of to the auditors goes together, in order.
+			return n.Kind != kind || kind != NoticeAudit && n.Due.After(now)
+		})
+		notices := about.Notices
 		if len(notices) == 0 {
 			continue
 		}
 		err := error(&Patience{After: waiting[kind]})
-		if waiting[kind] == 0 {
+		switch {
+		case kind == NoticeExpiring && !about.tellsEnd(now), about.untold():
+			err = nil // it does not hold any more
+		case waiting[kind] == 0:
 			var thread string
-			if thread, err = b.tell(ctx, Telling{Kind: kind, Notices: notices, Thread: s.Thread, Request: request}); thread != "" {
+			thread, err = b.tell(ctx, about)
+			switch {
+			case thread == "":
+			case kind == NoticeApproval:
+				s.Post, about.Post = thread, thread
+			default:
 				s.Thread = thread
 			}
 		}
@@ -138,6 +154,30 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// about reads what the Notices of an aggregate are about, as it is now.
+func (b *Broker) about(ctx context.Context, ref Ref) (Telling, error) {
+	switch ref.Kind {
+	case RefRequest:
+		r, err := b.Ledger.Request(ctx, ref.Key)
+		if err == nil {
+			r, err = b.timed(ctx, r)
+		}
+		return Telling{Request: &r}, err
+	case RefUser:
+		u, err := b.Users.User(ctx, policy.UserName(ref.Key))
+		if err != nil || !u.IsApp {
+			return Telling{User: &u, To: &u}, err
+		}
+		owner, err := b.Users.User(ctx, u.Owner)
+		if errors.Is(err, ErrNotFound) {
+			err = nil
+		}
+		return Telling{User: &u, To: &owner}, err
+	default:
+		return Telling{}, nil
+	}
 }
 
 // tell sends Notices, for no longer than tellPatience.

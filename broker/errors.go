@@ -22,6 +22,30 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
+// ErrWaiting: understood, and somebody must approve it first.
+var ErrWaiting = errors.New("waiting for approval")
+
+// A Waiting answers a Request that somebody must approve. It wraps ErrWaiting.
+type Waiting struct{ Request Request }
+
+// Error describes the case for logs.
+func (w *Waiting) Error() string { return fmt.Sprintf("request %s: %v", w.Request.ID, ErrWaiting) }
+
+// Unwrap returns ErrWaiting.
+func (w *Waiting) Unwrap() error { return ErrWaiting }
+
+// A Settled answers whoever wants to answer or use a Request that is past it,
+// with the Request as it is. It wraps ErrConflict.
+type Settled struct{ Request Request }
+
+// Error describes the case for logs.
+func (s *Settled) Error() string {
+	return fmt.Sprintf("request %s is %s already: %v", s.Request.ID, s.Request.State, ErrConflict)
+}
+
+// Unwrap returns ErrConflict.
+func (s *Settled) Unwrap() error { return ErrConflict }
+
 // A Refusal is a denial: a Decision that went against the caller, and the
 // Request it was recorded under. It wraps ErrDenied.
 type Refusal struct {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starback/starback/broker/policy"
@@ -34,6 +35,11 @@ type Event struct {
 	ExpiresAt     time.Time       `json:"expires_at,omitzero"`
 	Outcome       string          `json:"outcome,omitempty"` // "ok", or a FaultCode
 	Detail        string          `json:"detail,omitempty"`  // one plain sentence; never an error's own text
+	TokenID       string          `json:"token_id,omitempty"`
+	ProposalID    string          `json:"proposal_id,omitempty"`
+	// Loud says why everybody should look: the change benefits its author, or
+	// weakens a rule.
+	Loud string `json:"loud,omitempty"`
 }
 
 // EventName says what happened. Names are added to, never changed.
@@ -48,18 +54,36 @@ const (
 	EventFailed        EventName = "session.failed"      // nothing was released
 	EventUndelivered   EventName = "session.undelivered" // issued, but nobody saw the credentials
 	EventLookupDenied  EventName = "lookup.denied"       // a question other than a Request, refused
+	EventPending       EventName = "request.pending"     // put to approvers
+	EventApproved      EventName = "approval.given"      // by one of them
+	EventDeclined      EventName = "approval.declined"   // and with that the Request
+	EventAnswerDenied  EventName = "approval.denied"     // somebody who may not answer, or not use it
+	EventWithdrawn     EventName = "request.withdrawn"
+	EventLapsed        EventName = "request.lapsed"
+	EventVoid          EventName = "request.void" // it is not what was asked any more
 	EventIdentityBound EventName = "identity.bound"
 	EventStanding      EventName = "identity.standing"
 	EventUserCreated   EventName = "user.created"
 	EventUserChanged   EventName = "user.changed"
 	EventUserDisabled  EventName = "user.disabled"
-	EventPolicyApplied EventName = "policy.applied"
-	EventInitialised   EventName = "starback.initialised"
-	OutcomeOK                    = "ok"
-	ActorUnknown                 = "unknown"
-	auditKind                    = "starback.audit"
-	metricsKind                  = "starback.metrics"
-	metricsNamespace             = "Starback"
+	EventUserEnabled   EventName = "user.enabled"
+	EventUserRenewed   EventName = "user.renewed" // their access ends at another time
+	EventUserRemoved   EventName = "user.removed"
+	EventTokenCreated  EventName = "token.created"
+	EventTokenRevoked  EventName = "token.revoked"
+	EventPolicyChanged EventName = "policy.changed" // by a command
+	EventProposed      EventName = "change.proposed"
+	EventConfirmed     EventName = "change.confirmed"
+	EventRejected      EventName = "change.rejected"
+	EventPolicyApplied EventName = "policy.applied" // from a file
+
+	EventPolicyRolledBack EventName = "policy.rolled_back"
+	EventInitialised      EventName = "starback.initialised"
+	OutcomeOK                       = "ok"
+	ActorUnknown                    = "unknown"
+	auditKind                       = "starback.audit"
+	metricsKind                     = "starback.metrics"
+	metricsNamespace                = "Starback"
 )
 
 // A Notice is something to tell someone, at Due or after. What it says is
@@ -70,6 +94,7 @@ type Notice struct {
 	Due   time.Time  `json:"due"`
 	Tries int        `json:"tries,omitempty"`
 	Event *Event     `json:"event,omitempty"` // what it is about
+	About time.Time  `json:"about,omitzero"`  // the moment it tells of
 }
 
 // A NoticeKind says whom a Notice goes to.
@@ -81,6 +106,17 @@ const (
 	// NoticeUndelivered tells the requester that credentials were issued but
 	// could not be shown, and to ask again.
 	NoticeUndelivered NoticeKind = "undelivered"
+	// NoticeApproval has the approvals channel's message say how a Request
+	// stands; NoticeRemind reminds approvers of it.
+	NoticeApproval NoticeKind = "approval"
+	NoticeRemind   NoticeKind = "remind"
+	// NoticeOutcome tells the requester how a Request stands.
+	NoticeOutcome NoticeKind = "outcome"
+	// NoticeLapse tells nobody: it is when a Request lapses.
+	NoticeLapse NoticeKind = "lapse"
+	// NoticeExpiring tells a User, or an application's owner, that their access
+	// ends soon.
+	NoticeExpiring NoticeKind = "expiring"
 )
 
 // A Trail is what an aggregate still has to pass on: Events that the audit
@@ -90,25 +126,37 @@ type Trail struct {
 	Events  []Event  `json:"events,omitempty"`
 	Notices []Notice `json:"notices,omitempty"`
 	Thread  string   `json:"thread,omitempty"` // the audit channel's message for the aggregate, once posted
+	Post    string   `json:"post,omitempty"`   // the approvals channel's
 }
 
 // IsZero says whether the Trail holds nothing at all.
 func (t Trail) IsZero() bool {
-	return len(t.Events) == 0 && len(t.Notices) == 0 && t.Thread == ""
+	return len(t.Events) == 0 && len(t.Notices) == 0 && t.Thread == "" && t.Post == ""
 }
 
 // Due returns when the Trail next needs attention; ok is false for never. It
-// is when the first Notice is due; Events alone need it at once.
+// is when the first Notice is due. An Event is due with the Notice of its ID,
+// and without one at once.
 func (t Trail) Due() (due time.Time, ok bool) {
+	told := map[string]bool{}
 	for _, n := range t.Notices {
+		told[n.ID] = true
 		if !ok || n.Due.Before(due) {
 			due, ok = n.Due, true
 		}
 	}
-	if !ok && len(t.Events) > 0 {
-		return time.Unix(0, 0).UTC(), true
+	for _, e := range t.Events {
+		if !told[e.ID] {
+			return time.Unix(0, 0).UTC(), true
+		}
 	}
 	return due, ok
+}
+
+// clone returns a copy whose lists can be changed without changing t's.
+func (t Trail) clone() Trail {
+	t.Events, t.Notices = slices.Clone(t.Events), slices.Clone(t.Notices)
+	return t
 }
 
 // add puts e on the Trail, with a Notice for the audit channel due at due.
@@ -132,6 +180,8 @@ const (
 	RefRequest RefKind = "request"
 	RefUser    RefKind = "user"
 	RefPolicy  RefKind = "policy"
+	// RefProposal's Key is the Proposal's ID.
+	RefProposal RefKind = "proposal"
 )
 
 // Pending is an aggregate whose Trail needs attention.
@@ -147,13 +197,17 @@ type Settlement struct {
 	Told    []string          // ids of Notices sent
 	Later   map[string]Notice // Notices to try again, by id, with their new Due and Tries
 	Thread  string            // set, when not empty
+	Post    string            // likewise
 }
 
 // Apply returns t with s taken off.
 func (s Settlement) Apply(t Trail) Trail {
-	out := Trail{Thread: t.Thread}
+	out := Trail{Thread: t.Thread, Post: t.Post}
 	if s.Thread != "" {
 		out.Thread = s.Thread
+	}
+	if s.Post != "" {
+		out.Post = s.Post
 	}
 	indexed, told := setOf(s.Indexed), setOf(s.Told)
 	for _, e := range t.Events {

@@ -42,16 +42,22 @@ func (b *Broker) identify(ctx context.Context, id SlackID, now time.Time) (Facts
 		facts.User = User{}
 		return facts, denyIdentity(RuleUnbound), nil
 	}
-	if age := now.Sub(facts.Identity.SeenAt); facts.Identity.Standing == "" || age > StandingAge || age < 0 {
-		if facts.Identity, err = b.refreshStanding(ctx, facts.Identity, now); err != nil {
-			return facts, nil, err
-		}
-		if !bound(facts.Identity, facts.User) { // bound to somebody else meanwhile
-			facts.User = User{}
-			return facts, denyIdentity(RuleUnbound), nil
-		}
+	if facts.Identity, err = b.freshStanding(ctx, facts.Identity, now); err != nil {
+		return facts, nil, err
+	}
+	if !bound(facts.Identity, facts.User) { // bound to somebody else meanwhile
+		facts.User = User{}
+		return facts, denyIdentity(RuleUnbound), nil
 	}
 	return facts, refuseStanding(facts.Identity.Standing), nil
+}
+
+// freshStanding returns i with a Standing that is fresh enough to rely upon.
+func (b *Broker) freshStanding(ctx context.Context, i Identity, now time.Time) (Identity, error) {
+	if age := now.Sub(i.SeenAt); i.Standing != "" && age <= StandingAge && age >= 0 {
+		return i, nil
+	}
+	return b.refreshStanding(ctx, i, now)
 }
 
 // refreshStanding asks Slack and writes down the answer. A Standing that
@@ -103,7 +109,7 @@ func (b *Broker) bindByEmail(ctx context.Context, id SlackID, facts Facts, now t
 	if !user.Slack.IsZero() && user.Slack != id {
 		return facts, denyIdentity(RuleEmailPinned), nil
 	}
-	if _, ok := policy.Usable(facts.Policy, user.Subject(), now); ok && user.Slack.IsZero() {
+	if _, ok := policy.Usable(facts.Policy, user.Subject(User{}), now); ok && user.Slack.IsZero() {
 		if user, err = b.bindUser(ctx, user, id, now); err != nil {
 			return facts, nil, err
 		}

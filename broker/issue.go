@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/starback/starback/broker/policy"
@@ -59,10 +60,10 @@ func (b *Broker) Issue(ctx context.Context, ask Ask) (Issued, error) {
 	if err := ask.check(); err != nil {
 		return Issued{}, err
 	}
-	if err := b.tooMany(a.id, ask.Caller, a.began); err != nil {
+	if err := b.tooMany(a.id, ask.caller(), a.began); err != nil {
 		return Issued{}, err
 	}
-	if err := a.start(ctx, ask.Caller, func(ctx context.Context) error { return a.recordAsk(ctx, ask) }); err != nil {
+	if err := a.start(ctx, ask.caller(), func(ctx context.Context) error { return a.recordAsk(ctx, ask) }); err != nil {
 		return Issued{}, err
 	}
 	return a.carryOut(ctx)
@@ -80,14 +81,14 @@ type AskAgain struct {
 // same steps and the same rules as the first. Its errors are Issue's; a
 // Request that is not the caller's is ErrNotFound.
 func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
-	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), again: true}
+	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), kind: further}
 	if ask.Key == "" || len(ask.Key) > maxKey {
 		return Issued{}, fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
 	}
-	if err := b.tooMany(a.id, ask.Caller, a.began); err != nil {
+	if err := b.tooMany(a.id, caller{slack: ask.Caller}, a.began); err != nil {
 		return Issued{}, err
 	}
-	if err := a.start(ctx, ask.Caller, func(ctx context.Context) error { return a.recordAgain(ctx, ask.Caller) }); err != nil {
+	if err := a.start(ctx, caller{slack: ask.Caller}, func(ctx context.Context) error { return a.recordAgain(ctx, ask.Caller) }); err != nil {
 		return Issued{}, err
 	}
 	return a.carryOut(ctx)
@@ -96,8 +97,10 @@ func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
 // check refuses an ask that could not be recorded as it is.
 func (a Ask) check() error {
 	switch {
-	case a.Caller.IsZero():
-		return fmt.Errorf("no caller: %w", ErrInvalid)
+	case a.Caller.IsZero() == a.Token.IsZero():
+		return fmt.Errorf("no one caller: %w", ErrInvalid)
+	case !a.Token.IsZero() && a.caller().tokenID() == "":
+		return fmt.Errorf("that is not a token of Starback's: %w", ErrInvalid)
 	case a.Key == "" || len(a.Key) > maxKey:
 		return fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
 	case a.Role == "" || len(a.Role) > 64:
@@ -110,17 +113,29 @@ func (a Ask) check() error {
 	return nil
 }
 
+// A kind of attempt.
+type kind int
+
+// The kinds: the first answer to an ask, what was approved being revealed, and
+// a further Session of an open window.
+const (
+	first kind = iota
+	revealing
+	further
+)
+
 // An attempt is one worker's way through Issue.
 type attempt struct {
 	broker   *Broker
 	deadline time.Time
 	id       string // the Request's
 	key      string // the Session's
-	again    bool
+	kind     kind
 	began    time.Time
 	facts    Facts
 	refused  *policy.Decision // by identity
 	request  Request          // as last stored
+	answers  []policy.Answer  // to the Request, with what is known of the approvers now
 	session  string           // the ID of the Session this attempt holds
 	lease    time.Time
 	metrics  Metrics // of the way to AWS's answer, for the line of what came of it
@@ -128,14 +143,14 @@ type attempt struct {
 
 // start identifies the caller and records the ask, side by side. Without the
 // record nothing goes on; with it, a failure to identify is recorded too.
-func (a *attempt) start(ctx context.Context, caller SlackID, record func(context.Context) error) error {
+func (a *attempt) start(ctx context.Context, who caller, record func(context.Context) error) error {
 	b := a.broker
 	var identifyErr error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer recovered(&identifyErr)
-		a.facts, a.refused, identifyErr = b.identify(ctx, caller, a.began)
+		a.facts, a.refused, identifyErr = who.identify(ctx, b, a.began)
 		a.metrics.Identify = b.now().Sub(a.began)
 	}()
 	recordErr := record(ctx)
@@ -166,9 +181,9 @@ func (a *attempt) recordAsk(ctx context.Context, ask Ask) error {
 	b := a.broker
 	session := a.newSession()
 	r := Request{
-		ID: a.id, Hash: ask.contentHash(), Surface: ask.Surface, Slack: ask.Caller,
+		ID: a.id, Hash: ask.contentHash(), Surface: ask.Surface, Slack: ask.Caller, TokenID: ask.caller().tokenID(),
 		Role: ask.Role, Duration: ask.Duration, Words: ask.Words,
-		State: StatePending, AskedAt: a.began, Sessions: []Session{session},
+		State: StateAsked, AskedAt: a.began, Sessions: []Session{session},
 	}
 	asked := a.event(EventAsked, r, &session)
 	r.Trail.add(asked, session.Lease)
@@ -214,6 +229,8 @@ func (a *attempt) recordAgain(ctx context.Context, caller SlackID) error {
 func (a *attempt) takeOver(ctx context.Context, r Request) error {
 	old := r.session(a.key)
 	switch {
+	case old != nil && old.State == SessionWaited && r.State == StatePending:
+		return &Waiting{Request: r}
 	case old == nil || old.State != SessionMinting:
 		return &AlreadyIssued{RequestID: a.id}
 	case a.began.Before(old.Lease):
@@ -259,8 +276,14 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.lease.Sub(b.now()))
 	defer cancel()
 
+	if err := a.readAnswers(ctx); err != nil {
+		return Issued{}, a.fail(ctx, &Fault{Code: FaultStore, Err: err})
+	}
 	decision, asked := a.decide()
-	if decision.Effect != policy.Allow {
+	switch {
+	case decision.Effect == policy.NeedsApproval && a.kind == first:
+		return Issued{}, a.put(ctx, decision, asked)
+	case decision.Effect != policy.Allow:
 		return Issued{}, a.refuse(ctx, decision, asked)
 	}
 	role := decision.Role
@@ -276,7 +299,7 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 	}
 
 	issued := Issued{
-		Role: role, User: a.facts.User, Credentials: creds, Began: a.began, Again: a.again,
+		Role: role, User: a.facts.User, Credentials: creds, Began: a.began, Again: a.kind == further,
 	}
 	var side Metrics // of what runs beside the record of the outcome
 	linked := make(chan struct{})
@@ -313,20 +336,29 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 func (a *attempt) decide() (policy.Decision, policy.Asked) {
 	b, r := a.broker, &a.request
 	asked := policy.Asked{Role: r.Role, Duration: r.Duration, Ticket: r.Ticket, Reason: r.Reason}
-	if role := roleOf(a.facts.Policy, r.Role); role != nil && !a.again {
+	if role := roleOf(a.facts.Policy, r.Role); role != nil && a.kind == first {
 		asked.Ticket, asked.Reason = role.SplitTicket(r.Words)
 	}
 	if a.refused != nil {
 		return *a.refused, asked
 	}
-	subject := a.facts.User.Subject()
-	decision := policy.Decide(policy.Input{Policy: a.facts.Policy, Subject: subject, Asked: asked, Now: a.began})
+	subject := a.facts.subject()
+	decision := policy.Decide(policy.Input{
+		Policy: a.facts.Policy, Subject: subject, Asked: asked, Now: a.began,
+		Digest: approvalDigest(roleOf(a.facts.Policy, r.Role), asked.Duration), Answers: a.answers,
+	})
 	if decision.Effect != policy.Allow {
 		return decision, asked
 	}
-	if a.again {
+	switch {
+	case a.kind != first && r.UserID != a.facts.User.ID:
+		decision.Effect, decision.Rule = policy.Deny, RuleNotYours
+		return decision, asked
+	case a.kind == revealing:
+		decision.Duration = min(decision.Duration, r.approvedFor())
+	case a.kind == further:
 		left := r.WindowEnd.Sub(a.began)
-		if r.State != StateOpen || r.UserID != a.facts.User.ID || left < policy.MinDuration {
+		if r.State != StateOpen || left < policy.MinDuration {
 			decision.Effect, decision.Rule = policy.Deny, RuleWindowEnding
 			return decision, asked
 		}
@@ -353,6 +385,7 @@ func (a *attempt) assumption(d policy.Decision) Assumption {
 		as.Tags = map[string]string{
 			"starback:user": string(user), "starback:request": a.id, "starback:role": string(d.Role.Name),
 		}
+		maps.Copy(as.Tags, d.Role.Tags) // whose keys are never Starback's own
 	}
 	return as
 }

@@ -58,6 +58,21 @@ func TestIssue(t *testing.T) {
 	}
 }
 
+// A role's own session tags go to AWS beside Starback's.
+func TestIssueTags(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, replace(rules, "readonly:  {account: prod, iam_role: starback/ReadOnly, max_duration: 8h, console: true}",
+		"readonly:  {account: prod, iam_role: starback/ReadOnly, max_duration: 8h, tags: {team: data, cost-center: '42'}}"))
+	ask := w.ask("1", "readonly")
+	w.mustIssue(t, ask)
+	want := map[string]string{
+		"starback:user": "alice", "starback:request": ask.RequestID(), "starback:role": "readonly", "team": "data", "cost-center": "42",
+	}
+	if diff := cmp.Diff(want, w.assumed()[0].Tags); diff != "" {
+		t.Errorf("tags (-want +got):\n%s", diff)
+	}
+}
+
 // A role whose trust policy takes neither tags nor a source identity is asked
 // for without them, and has no console link.
 func TestIssuePlain(t *testing.T) {
@@ -81,7 +96,7 @@ func TestNothingIsMintedWithoutARecordedAsk(t *testing.T) {
 	asked := false
 	w.minter.onAssume = func(context.Context, broker.Assumption) {
 		r := w.request(t, ask.RequestID())
-		asked = r.State == broker.StatePending && r.Sessions[0].State == broker.SessionMinting &&
+		asked = r.State == broker.StateAsked && r.Sessions[0].State == broker.SessionMinting &&
 			slices.Equal(events(r), []broker.EventName{broker.EventAsked})
 	}
 	w.mustIssue(t, ask)
@@ -177,7 +192,7 @@ func TestFailureThatCannotBeRecorded(t *testing.T) {
 	if _, err := w.Issue(t.Context(), ask); faultCode(err) != broker.FaultStore {
 		t.Errorf("err = %v", err)
 	}
-	if r := w.request(t, ask.RequestID()); r.State != broker.StatePending || r.Sessions[0].State != broker.SessionMinting {
+	if r := w.request(t, ask.RequestID()); r.State != broker.StateAsked || r.Sessions[0].State != broker.SessionMinting {
 		t.Errorf("request %+v", r)
 	}
 }

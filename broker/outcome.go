@@ -20,12 +20,14 @@ var errLost = errors.New("another worker has taken this attempt over")
 // recordIssued writes that credentials exist. Unless it returns nil they must
 // not be released.
 func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked policy.Asked, c Credentials) error {
-	err := a.record(ctx, EventIssued, func(r *Request, s *Session, e *Event) {
-		if !a.again {
-			r.OpenedAt, r.WindowEnd = a.began, a.began.Add(d.Duration)
-			r.Duration = d.Duration
+	err := a.record(ctx, EventIssued, func(r *Request, s *Session, e *Event) error {
+		if err := r.move(stepIssue); err != nil {
+			return err
 		}
-		r.State = StateOpen
+		if a.kind != further {
+			r.OpenedAt, r.WindowEnd = a.began, a.began.Add(d.Duration)
+			r.Duration, r.LapsesAt = d.Duration, time.Time{}
+		}
 		a.describe(r, d, asked)
 		s.State, s.Outcome = SessionIssued, OutcomeOK
 		s.AccessKeyID, s.AssumedRoleID, s.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
@@ -34,6 +36,7 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 		if !d.Role.NoSourceIdentity {
 			e.SourceID = string(a.facts.User.Name)
 		}
+		return nil
 	})
 	if err != nil {
 		code := FaultRecord
@@ -48,13 +51,22 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 
 // refuse records a denial and returns it.
 func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.Asked) error {
-	err := a.record(ctx, EventDenied, func(r *Request, s *Session, e *Event) {
-		if !a.again {
-			r.State = StateDenied
-		}
+	err := a.record(ctx, EventDenied, func(r *Request, s *Session, e *Event) error {
 		a.describe(r, d, asked)
 		s.State, s.Outcome = SessionRefused, string(d.Rule)
 		e.Path = d.PathString()
+		switch a.kind {
+		case first:
+			return r.move(stepDeny)
+		case revealing:
+			if d.Rule == RuleRate { // a moment later it may be had
+				return nil
+			}
+			r.tellRequester(e, a.broker.newID(a.began), a.began)
+			return r.move(stepVoid)
+		default:
+			return nil
+		}
 	})
 	if err != nil {
 		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
@@ -62,7 +74,7 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 	a.broker.wake()
 	refusal := &Refusal{RequestID: a.id, Decision: d, Asked: asked}
 	if a.refused == nil {
-		for _, role := range policy.Askable(a.facts.Policy, a.facts.User.Subject(), a.began) {
+		for _, role := range policy.Askable(a.facts.Policy, a.facts.subject(), a.began) {
 			refusal.MayAsk = append(refusal.MayAsk, role.Name)
 		}
 	}
@@ -73,13 +85,14 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 // be recorded, the recorded ask stands without an outcome.
 func (a *attempt) fail(ctx context.Context, f *Fault) error {
 	f.RequestID = a.id
-	err := a.record(ctx, EventFailed, func(r *Request, s *Session, e *Event) {
-		if !a.again {
-			r.State = StateClosed
-		}
+	err := a.record(ctx, EventFailed, func(r *Request, s *Session, e *Event) error {
 		a.claim(r)
 		s.State, s.Outcome = SessionFailed, string(f.Code)
 		e.Outcome = string(f.Code)
+		if a.kind == first {
+			return r.move(stepFail)
+		}
+		return nil
 	})
 	if err != nil {
 		f.Err = errors.Join(f.Err, err)
@@ -109,7 +122,7 @@ func (a *attempt) claim(r *Request) {
 // record makes a change to the Request, with its Event, as long as the attempt
 // still holds its Session. A store that fails is tried again; a write whose
 // answer was lost is recognised.
-func (a *attempt) record(ctx context.Context, name EventName, change func(*Request, *Session, *Event)) error {
+func (a *attempt) record(ctx context.Context, name EventName, change func(*Request, *Session, *Event) error) error {
 	b := a.broker
 	// The outcome is worth recording even if the caller has gone away.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), a.lease.Sub(b.now()))
@@ -126,7 +139,9 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		}
 		e := a.event(name, next, session)
 		e.ID, e.Time = id, now
-		change(&next, session, &e)
+		if err := change(&next, session, &e); err != nil {
+			return err
+		}
 		a.describeEvent(&e, next)
 		if a.facts.User.Name != "" {
 			e.Actor = string(a.facts.User.Name) // who acted, whosever Request it is
@@ -170,7 +185,7 @@ func (b *Broker) pause(ctx context.Context, d time.Duration) {
 func (a *attempt) event(name EventName, r Request, s *Session) Event {
 	e := Event{
 		ID: a.broker.newID(a.began), Event: name, Time: a.began,
-		Slack: r.Slack.String(), RequestID: r.ID, SessionID: s.ID,
+		Slack: r.Slack.String(), TokenID: r.TokenID, RequestID: r.ID, SessionID: s.ID,
 	}
 	a.describeEvent(&e, r)
 	return e

@@ -41,6 +41,26 @@ type IdentityBook interface {
 	UsersByEmail(ctx context.Context, email string) ([]User, error)
 }
 
+// A TokenBook finds the Users of Tokens.
+type TokenBook interface {
+	// IdentifyToken reads, together, the User whose Token's ID is id, the
+	// User's Identity in Slack and Owner, if there are any, and the Policy.
+	// What does not exist is left zero; only failing to look is an error.
+	IdentifyToken(ctx context.Context, id string) (Facts, error)
+	// NameToken says, for good, that the Token of that ID is user's. It is
+	// written before the User has the Token; whoever follows it looks at the
+	// User. An ID that is another User's is ErrConflict.
+	NameToken(ctx context.Context, id string, user policy.UserName) error
+}
+
+// A ProposalBook keeps changes that wait for a second administrator.
+type ProposalBook interface {
+	Proposal(ctx context.Context, id string) (Proposal, error)
+	PutProposal(ctx context.Context, p Proposal) (Proposal, error)
+	// Proposals calls yield for each, by ID, until it returns false.
+	Proposals(ctx context.Context, yield func(Proposal) bool) error
+}
+
 // A Head is the newest version of the Policy and how it came about.
 type Head struct {
 	Version   int64     `json:"version"` // 1 is the first; 0: there is none
@@ -48,8 +68,23 @@ type Head struct {
 	Author    string    `json:"author"`
 	Message   string    `json:"message,omitempty"`
 	AppliedAt time.Time `json:"applied_at"`
-	Trail     Trail     `json:"trail,omitzero"`
+	// How says what made the version, and FileVersion which one, up to this, a
+	// policy file made last; 0: none did.
+	How         How   `json:"how,omitempty"`
+	FileVersion int64 `json:"file_version,omitempty"`
+	Trail       Trail `json:"trail,omitzero"`
 }
+
+// How says what made a version of the Policy.
+type How string
+
+// What makes versions.
+const (
+	HowInit     How = "init"
+	HowFile     How = "file"
+	HowCommand  How = "command"
+	HowRollback How = "rollback"
+)
 
 // A PolicyBook keeps the versions of the Policy.
 type PolicyBook interface {
@@ -60,6 +95,9 @@ type PolicyBook interface {
 	PutPolicy(ctx context.Context, h Head, doc *policy.Document) error
 	// Policy returns a version, old or new.
 	Policy(ctx context.Context, version int64) (Head, *policy.Document, error)
+	// Versions returns the newest versions before one, or of all if that is 0,
+	// newest first and at most limit, without their documents.
+	Versions(ctx context.Context, before int64, limit int) ([]Head, error)
 }
 
 // An Archive is the audit index: append-only, ordered by time.
@@ -147,7 +185,11 @@ type Telling struct {
 	Kind    NoticeKind
 	Notices []Notice
 	Thread  string
+	Post    string   // the approvals channel's message, once there is one
 	Request *Request // nil unless they are about a Request
+	// User is who the Notices are about, and To who is told; both nil unless
+	// they are about the end of a User's access. An application's owner is told.
+	User, To *User
 }
 
 // Patience asks for no further try before After has passed. It wraps

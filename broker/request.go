@@ -19,11 +19,14 @@ type Surface string
 const (
 	SurfaceCommand Surface = "slack.command" // typed
 	SurfaceButton  Surface = "slack.button"  // pressed
+	SurfaceAPI     Surface = "api"           // with a Token
 )
 
 // An Ask is what a caller wants, as the surface took it in.
 type Ask struct {
+	// Caller asks through Slack, or Token stands for whose it is: exactly one.
 	Caller  SlackID
+	Token   Secret
 	Surface Surface
 	// Key is the surface's own id of this one ask: repeating it repeats
 	// nothing.
@@ -40,7 +43,31 @@ type Ask struct {
 // RequestID names the Request of an ask. It follows from the caller, the
 // surface and the key alone, so that a repeated ask finds the first.
 func (a Ask) RequestID() string {
-	return requestID(a.Caller.String(), string(a.Surface), a.Key)
+	return requestID(a.caller().String(), string(a.Surface), a.Key)
+}
+
+func (a Ask) caller() caller { return caller{slack: a.Caller, token: a.Token} }
+
+// A caller is whoever asks: a Slack identity or the bearer of a Token.
+type caller struct {
+	slack SlackID
+	token Secret
+}
+
+// String names the caller, without the secret of a Token. A Token that has not
+// the form of one names nobody.
+func (c caller) String() string {
+	if c.token.IsZero() {
+		return c.slack.String()
+	}
+	id, _ := ParseToken(c.token)
+	return "token:" + id
+}
+
+// tokenID is the ID of the caller's Token; empty in Slack.
+func (c caller) tokenID() string {
+	id, _ := ParseToken(c.token)
+	return id
 }
 
 // contentHash tells two asks under one key apart.
@@ -69,18 +96,6 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A State is how far a Request has come.
-type State string
-
-// The states. A Request is pending until something was decided; open while
-// Sessions may be issued under it; closed and denied for good.
-const (
-	StatePending State = "pending"
-	StateOpen    State = "open"
-	StateDenied  State = "denied"
-	StateClosed  State = "closed"
-)
-
 // A Request is one ask for a Role for a length of time, with the Sessions
 // issued under it. It is stored as one item; every change is one write.
 type Request struct {
@@ -88,6 +103,7 @@ type Request struct {
 	Hash    string  `json:"hash"` // of the ask's content
 	Surface Surface `json:"surface"`
 	Slack   SlackID `json:"slack"`
+	TokenID string  `json:"token_id,omitempty"` // the Token it came with, instead
 
 	User     policy.UserName `json:"user,omitempty"` // known once identified
 	UserID   string          `json:"user_id,omitempty"`
@@ -109,6 +125,14 @@ type Request struct {
 
 	Sessions []Session `json:"sessions,omitempty"` // in order of their beginning
 
+	// Once somebody must approve: the rule that says who, a digest of what is
+	// to be approved, what was answered, and when it lapses — while pending,
+	// without an answer; once approved, without being revealed.
+	Needs     *policy.Approval `json:"needs,omitempty"`
+	Digest    string           `json:"digest,omitempty"`
+	Approvals []Approval       `json:"approvals,omitempty"`
+	LapsesAt  time.Time        `json:"lapses_at,omitzero"`
+
 	Version int64 `json:"-"` // 0: not stored yet
 	Trail   Trail `json:"trail,omitzero"`
 }
@@ -123,6 +147,7 @@ const (
 	SessionFailed  SessionState = "failed"  // nothing was released
 	SessionLost    SessionState = "lost"    // its worker's lease ended first; never released
 	SessionRefused SessionState = "refused" // decided against
+	SessionWaited  SessionState = "waited"  // somebody had to approve first; nothing was minted
 	LeaseFor                    = 30 * time.Second
 )
 
@@ -158,6 +183,7 @@ func (r *Request) session(key string) *Session {
 // clone returns a copy whose lists can be changed without changing r's.
 func (r Request) clone() Request {
 	r.Sessions = slices.Clone(r.Sessions)
+	r.Approvals = slices.Clone(r.Approvals)
 	r.Trail.Events = slices.Clone(r.Trail.Events)
 	r.Trail.Notices = slices.Clone(r.Trail.Notices)
 	return r

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,21 +30,81 @@ type User struct {
 	// Shell is how the User likes credentials written. Empty: not chosen yet.
 	Shell Shell `json:"shell,omitempty"`
 
+	Tokens []Token `json:"tokens,omitempty"` // in order of their making
+
+	// Manual names what a command has changed since a policy file last said
+	// otherwise: a file that does not say the same is not applied unasked.
+	Manual []string `json:"manual,omitempty"`
+
 	CreatedAt time.Time `json:"created_at"`
 	Version   int64     `json:"-"` // 0: not stored yet
 	Trail     Trail     `json:"trail,omitzero"`
 }
 
-// Subject returns what a Decision needs to know of the User. A tombstone is
-// nobody.
-func (u User) Subject() policy.Subject {
+// Subject returns what a Decision needs to know of the User, whose Owner is
+// owner if it has one. A tombstone is nobody, and answers for nothing.
+func (u User) Subject(owner User) policy.Subject {
 	if u.Removed {
 		return policy.Subject{}
 	}
-	return policy.Subject{
+	s := policy.Subject{
 		Name: u.Name, Owner: u.Owner, IsApp: u.IsApp, Enabled: u.Enabled,
 		Expires: u.Expires, Groups: u.Groups, Grants: u.Grants,
 	}
+	if u.IsApp && owner.Name == u.Owner && !owner.IsApp && !owner.Removed {
+		s.OwnerEnabled, s.OwnerExpires = owner.Enabled, owner.Expires
+	}
+	return s
+}
+
+// clone returns a copy whose lists can be changed without changing u's.
+func (u User) clone() User {
+	u.Groups, u.Grants = slices.Clone(u.Groups), slices.Clone(u.Grants)
+	u.Tokens, u.Manual = slices.Clone(u.Tokens), slices.Clone(u.Manual)
+	u.Trail = u.Trail.clone()
+	return u
+}
+
+// tombstone is what is left of u once it is removed: the name, which is never
+// used again, and what still has to be told.
+func (u User) tombstone() User {
+	return User{
+		Name: u.Name, ID: u.ID, IsApp: u.IsApp, Owner: u.Owner, Removed: true, Expires: u.Expires,
+		CreatedAt: u.CreatedAt, Version: u.Version, Trail: u.Trail,
+	}
+}
+
+// What a policy file and a command may both set of a User.
+var userFields = []struct {
+	name string
+	same func(a, b User) bool
+}{
+	{"enabled", func(a, b User) bool { return a.Enabled == b.Enabled }},
+	{"expires", func(a, b User) bool { return a.Expires.Equal(b.Expires) }},
+	{"groups", func(a, b User) bool { return joinNames(a.Groups) == joinNames(b.Groups) }},
+	{"grants", func(a, b User) bool { return joinGrants(a.Grants) == joinGrants(b.Grants) }},
+	{"slack", func(a, b User) bool { return a.Slack == b.Slack }},
+	{"email", func(a, b User) bool { return a.Email == b.Email }},
+}
+
+// markManual notes what a command changes of was.
+func (u *User) markManual(was User) {
+	for _, f := range userFields {
+		if !f.same(was, *u) && !slices.Contains(u.Manual, f.name) {
+			u.Manual = append(u.Manual, f.name)
+		}
+	}
+	slices.Sort(u.Manual)
+}
+
+// lacking names what a command has set that the file would set otherwise.
+func (w wantedUser) lacking() (fields []string) {
+	for _, f := range userFields {
+		if slices.Contains(w.was.Manual, f.name) && !f.same(w.was, w.want) {
+			fields = append(fields, f.name)
+		}
+	}
+	return fields
 }
 
 // A SlackID is a Slack person for good: the enterprise id on Enterprise Grid,
@@ -139,8 +200,20 @@ type Profile struct {
 // Facts are what the store knows of a caller, read together. A zero Identity,
 // User or nil Policy says that there is none.
 type Facts struct {
-	Identity      Identity
-	User          User
+	Identity Identity
+	User     User
+	Owner    User // of an application
+	// Token is the caller's, once it was found good; nil in Slack.
+	Token         *Token
 	Policy        *policy.Document
 	PolicyVersion int64
+}
+
+// subject returns what a Decision needs to know of the caller.
+func (f Facts) subject() policy.Subject {
+	s := f.User.Subject(f.Owner)
+	if f.Token != nil {
+		s.Limited, s.Only = !f.Token.AnyRole, f.Token.Roles
+	}
+	return s
 }

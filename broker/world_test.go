@@ -110,11 +110,8 @@ var seeded = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := broker.Admin{
-		Users: s, Identities: s, Policies: s,
-		Now: func() time.Time { return began }, Entropy: rand.Reader, Author: "os:root",
-	}
-	if _, err := a.Apply(context.Background(), file, "the rules"); err != nil {
+	a := broker.NewAdmin(s, func() time.Time { return began }, rand.Reader, root)
+	if _, err := applied(context.Background(), a, file, "the rules"); err != nil {
 		return nil, err
 	}
 	for _, id := range []broker.SlackID{alice, bob} {
@@ -128,7 +125,7 @@ var seeded = sync.OnceValues(func() ([]byte, error) {
 		}
 	}
 	once := broker.New(broker.Config{
-		Ledger: s, Archive: s, Outbox: s, Teller: &teller{}, Journal: broker.NewJournal(io.Discard), Now: func() time.Time { return began },
+		Ledger: s, Users: s, Archive: s, Outbox: s, Teller: &teller{}, Journal: broker.NewJournal(io.Discard), Now: func() time.Time { return began },
 	})
 	if _, err := once.Due(context.Background()); err != nil {
 		return nil, err
@@ -201,7 +198,7 @@ func (w *world) open(t *testing.T) *store.SQLite {
 // on returns a Broker of the world that works on s.
 func (w *world) on(s *tap) *broker.Broker {
 	return broker.New(broker.Config{
-		Ledger: s, Identities: s, Users: s, Archive: s, Outbox: s,
+		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Archive: s, Outbox: s,
 		Minter: w.minter, Directory: w.directory, Teller: w.teller,
 		Journal: broker.NewJournal(w.journal), Now: w.Now, Entropy: rand.Reader,
 	})
@@ -255,16 +252,25 @@ func (w *world) change(t *testing.T, name policy.UserName, f func(*broker.User))
 // apply makes a policy file the law.
 func (w *world) apply(t *testing.T, file string) {
 	t.Helper()
-	if _, err := w.admin(w.tap).Apply(t.Context(), parse(t, file), "a change"); err != nil {
+	if _, err := applied(t.Context(), w.admin(w.tap), parse(t, file), "a change"); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (w *world) admin(s *tap) *broker.Admin {
-	return &broker.Admin{
-		Users: s, Identities: s, Policies: s,
-		Now: w.Now, Entropy: rand.Reader, Author: "os:root",
+	return broker.NewAdmin(s, w.Now, rand.Reader, root)
+}
+
+// root is who administers from the command line.
+var root = broker.Author{Name: "os:root"}
+
+// applied plans a file and applies the plan, whatever it takes from people.
+func applied(ctx context.Context, a *broker.Admin, file *policy.File, message string) (*broker.Plan, error) {
+	plan, err := a.Plan(ctx, file, false)
+	if err != nil {
+		return nil, err
 	}
+	return plan, a.Apply(ctx, plan, broker.ApplyOptions{Message: message, AllowShrink: true})
 }
 
 // assumed lists the successful AssumeRole calls.

@@ -44,16 +44,16 @@ type AWSConfig struct {
 	TokenSize int
 }
 
-// AWS is a stand-in for the parts of AWS that issue credentials: STS, the
-// parameters of Systems Manager, and the console's sign-in endpoint. It is an
-// [http.Handler] for all three, to be mounted at the root of a listener, and
-// safe for concurrent use.
+// AWS is a stand-in for the parts of AWS that issue credentials and end them:
+// STS, the versions of managed policies in IAM, the parameters of Systems
+// Manager, and the console's sign-in endpoint. It is an [http.Handler] for all
+// four, to be mounted at the root of a listener, and safe for concurrent use.
 //
-// It has no IAM policies of its own: a role's trust policy alone decides who
-// may assume it, and any caller may read and write parameters. There is one set
-// of accounts, users, roles and parameters, and every Region sees all of it. A
-// member of an STS or Systems Manager call that it does not implement is
-// refused, not ignored.
+// IAM policies decide over calls of IAM alone: a role's trust policy decides
+// who may assume it, and any caller may read and write parameters. There is one
+// set of accounts, users, roles and parameters, and every Region sees all of
+// it. A member of a call to STS, IAM or Systems Manager that it does not
+// implement is refused, not ignored.
 type AWS struct {
 	now func() time.Time
 
@@ -65,6 +65,7 @@ type AWS struct {
 	roles     map[string]*awsRole
 	keys      map[string]*awsKey // by access key id; expired sessions too
 	signins   map[string]awsSignin
+	policies  map[string]*iamPolicy // by ARN
 	params    map[string]ssmParameter
 	calls     []Call
 	fault     func(service, action string) *Fault
@@ -99,6 +100,8 @@ type awsRole struct {
 	partition string
 	account   string
 	name      string
+
+	permissions []iamStatement
 }
 
 // Key is a user's long-term access key.
@@ -124,6 +127,14 @@ type Role struct {
 	// MaxSessionDuration is from 1 h to 12 h, IAM's limits. Zero means 1 h,
 	// IAM's default.
 	MaxSessionDuration time.Duration
+
+	// Permissions is the IAM policy document that says what sessions of the
+	// role may do in IAM. Empty means nothing.
+	Permissions string
+
+	// Boundary, unless empty, is the ARN of the managed policy that limits the
+	// Permissions. AddPolicy comes first.
+	Boundary string
 }
 
 // Trust is a role's trust policy. The zero Trust trusts nobody.
@@ -147,13 +158,14 @@ type Trust struct {
 // NewAWS returns an AWS with no users, roles or parameters.
 func NewAWS(config AWSConfig) *AWS {
 	a := &AWS{
-		now:     config.Now,
-		rand:    config.Rand,
-		users:   make(map[string]*awsKey),
-		roles:   make(map[string]*awsRole),
-		keys:    make(map[string]*awsKey),
-		signins: make(map[string]awsSignin),
-		params:  make(map[string]ssmParameter),
+		now:      config.Now,
+		rand:     config.Rand,
+		users:    make(map[string]*awsKey),
+		roles:    make(map[string]*awsRole),
+		keys:     make(map[string]*awsKey),
+		signins:  make(map[string]awsSignin),
+		policies: make(map[string]*iamPolicy),
+		params:   make(map[string]ssmParameter),
 	}
 	if a.rand == nil {
 		a.rand = rand.Reader
@@ -220,8 +232,8 @@ func (a *AWS) giveKey(arn, account, userID string) Key {
 }
 
 // AddRole adds a role, or changes the one with the same ARN, whose id and
-// sessions stay. It panics if the ARN, a principal or the maximum duration is
-// not one that IAM would accept.
+// sessions stay. It panics if the ARN, a principal, the maximum duration, the
+// permissions or the boundary is not one that IAM would accept.
 func (a *AWS) AddRole(role Role) {
 	m := awsRoleARN.FindStringSubmatch(role.ARN)
 	if m == nil {
@@ -238,10 +250,20 @@ func (a *AWS) AddRole(role Role) {
 	if role.MaxSessionDuration < time.Hour || role.MaxSessionDuration > awsMaxSession {
 		panic(fmt.Sprintf("sandbox: role %s: maximum session duration %v is not within 1h–12h", role.ARN, role.MaxSessionDuration))
 	}
+	r := &awsRole{Role: role, partition: m[1], account: m[2], name: m[3]}
+	if role.Permissions != "" {
+		statements, refusal := iamParse(role.Permissions)
+		if refusal != nil {
+			panic(fmt.Sprintf("sandbox: role %s: permissions: %s: %s", role.ARN, refusal.code, refusal.message))
+		}
+		r.permissions = statements
+	}
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := &awsRole{Role: role, partition: m[1], account: m[2], name: m[3]}
+	if role.Boundary != "" && a.policies[role.Boundary] == nil {
+		panic(fmt.Sprintf("sandbox: role %s: the boundary %s does not exist", role.ARN, role.Boundary))
+	}
 	if old := a.roles[role.ARN]; old != nil {
 		r.id = old.id
 	} else {

@@ -23,7 +23,7 @@ const awsGarbage = "<html><body>The network you are on asks you to accept its te
 type awsRequest struct {
 	http *http.Request
 	body []byte
-	form url.Values // the body for STS, the query for sign-in, nil for SSM
+	form url.Values // the body for STS and IAM, the query for sign-in, nil for SSM
 	now  time.Time
 	id   string
 	call Call
@@ -43,7 +43,7 @@ type awsError struct {
 	message string
 }
 
-// ServeHTTP answers the calls of STS and SSM (POST /) and of console sign-in
+// ServeHTTP answers the calls of STS, IAM and SSM (POST /) and of console sign-in
 // (GET /federation). Anything else is not found, and is not recorded.
 func (a *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, awsMaxBody))
@@ -106,7 +106,9 @@ func (a *AWS) newRequest(r *http.Request, body []byte) *awsRequest {
 		}
 		req.form = form
 		req.call.Service, req.call.Action = "sts", form.Get("Action")
-		if req.call.Action == "AssumeRole" {
+		if form.Get("Version") == iamAPI {
+			req.call.Service = "iam"
+		} else if req.call.Action == "AssumeRole" {
 			stsReadAssumeRole(form).describe(&req.call)
 		}
 	}
@@ -148,6 +150,8 @@ func (a *AWS) work(req *awsRequest) awsAnswer {
 	switch req.call.Service {
 	case "sts":
 		answer, refusal = a.sts(req)
+	case "iam":
+		answer, refusal = a.iam(req)
 	case "ssm":
 		answer, refusal = a.ssm(req)
 	case "signin":
@@ -163,14 +167,16 @@ func (a *AWS) work(req *awsRequest) awsAnswer {
 // refuse renders a refusal as the called service does.
 func (req *awsRequest) refuse(e *awsError) awsAnswer {
 	switch req.call.Service {
-	case "sts":
+	case "sts", "iam":
 		blame := "Sender"
 		if e.status >= http.StatusInternalServerError {
 			blame = "Receiver"
 		}
-		return awsXML(e.status, stsErrorResponse{
-			Type: blame, Code: e.code, Message: e.message, RequestID: req.id,
-		})
+		refusal := stsErrorResponse{Type: blame, Code: e.code, Message: e.message, RequestID: req.id}
+		if req.call.Service == "iam" {
+			return awsXML(e.status, iamErrorResponse(refusal))
+		}
+		return awsXML(e.status, refusal)
 	case "ssm":
 		return awsJSON(e.status, ssmContentType, map[string]string{"__type": e.code, "message": e.message})
 	default:

@@ -29,10 +29,13 @@ type Counts struct {
 	Identities int `json:"identities"`
 	Policies   int `json:"policies"` // versions
 	Requests   int `json:"requests"`
+	Proposals  int `json:"proposals"`
 	Events     int `json:"events"`
 }
 
-func (c Counts) total() int { return c.Users + c.Identities + c.Policies + c.Requests + c.Events }
+func (c Counts) total() int {
+	return c.Users + c.Identities + c.Policies + c.Requests + c.Proposals + c.Events
+}
 
 // CopyOptions are choices for Copy.
 type CopyOptions struct {
@@ -45,9 +48,10 @@ type CopyOptions struct {
 }
 
 // Copy makes the store to an installation like the one in from: Users with
-// their tombstones, Identities, all versions of the Policy, Requests with their
-// Trails, and Events. Afterwards it reads both and compares them. Nothing else
-// may use either of them meanwhile.
+// their Tokens and tombstones, Identities, all versions of the Policy, Requests
+// and Proposals with their Trails, and Events. Afterwards it reads both and
+// compares them, and finds every User of the target by each of their Tokens.
+// Nothing else may use either of them meanwhile.
 //
 // Jobs are not copied: where some wait, Copy refuses with broker.ErrConflict,
 // unless it is forced. So it does where the target holds anything or, when it
@@ -85,6 +89,7 @@ func wantEmpty(ctx context.Context, s Store) error {
 		User:     func(broker.User) error { return errSome },
 		Identity: func(broker.Identity) error { return errSome },
 		Request:  func(broker.Request) error { return errSome },
+		Proposal: func(broker.Proposal) error { return errSome },
 		Event:    func(broker.Event) error { return errSome },
 	})
 	some := errors.Is(err, errSome)
@@ -133,6 +138,11 @@ func (c *copier) run(ctx context.Context) error {
 				r.Version = 0
 				return later(func() error { return copied(ctx, "request", r.ID, r, c.to.PutRequest) })
 			},
+			Proposal: func(p broker.Proposal) error {
+				c.count(&c.done.Proposals)
+				p.Version = 0
+				return later(func() error { return copied(ctx, "proposal", p.ID, p, c.to.PutProposal) })
+			},
 			Event: func(e broker.Event) error {
 				c.count(&c.done.Events)
 				if events = append(events, e); len(events) < copyBatch {
@@ -155,13 +165,24 @@ func (c *copier) run(ctx context.Context) error {
 		return Visitor{User: func(u broker.User) error {
 			c.count(&c.done.Users)
 			u.Version = 0
-			return later(func() error { return copied(ctx, "user", string(u.Name), u, c.to.PutUser) })
+			return later(func() error { return c.user(ctx, u) })
 		}}
 	})
 	if err == nil && c.report != nil {
 		c.report(c.done)
 	}
 	return err
+}
+
+// user copies a User. That the Tokens are the User's is said before, as
+// broker.TokenBook wants it.
+func (c *copier) user(ctx context.Context, u broker.User) error {
+	for _, t := range u.Tokens {
+		if err := c.to.NameToken(ctx, t.ID, u.Name); err != nil {
+			return fmt.Errorf("the target: %w", err)
+		}
+	}
+	return copied(ctx, "user", string(u.Name), u, c.to.PutUser)
 }
 
 // walk walks through the source. What the visitor puts off until later is done
@@ -265,6 +286,7 @@ func summarise(ctx context.Context, from Store) (summary, error) {
 		User:     func(u broker.User) error { s.add("users", &s.counts.Users, u); return nil },
 		Identity: func(i broker.Identity) error { s.add("identities", &s.counts.Identities, i); return nil },
 		Request:  func(r broker.Request) error { s.add("requests", &s.counts.Requests, r); return nil },
+		Proposal: func(p broker.Proposal) error { s.add("proposals", &s.counts.Proposals, p); return nil },
 		Event:    func(e broker.Event) error { s.add("events", &s.counts.Events, e); return nil },
 	})
 	if err != nil {
@@ -285,10 +307,36 @@ func summarise(ctx context.Context, from Store) (summary, error) {
 }
 
 // Count reads everything in a store, and returns how much there is. What cannot
-// be read is an error.
+// be read is an error, and so is a User who is not found by one of their Tokens.
 func Count(ctx context.Context, s Store) (Counts, error) {
 	all, err := summarise(ctx, s)
+	if err == nil {
+		err = checkTokens(ctx, s)
+	}
 	return all.counts, err
+}
+
+// checkTokens refuses a store in which a User is not found by one of their
+// Tokens.
+func checkTokens(ctx context.Context, s Store) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(copyAtOnce)
+	err := s.Users(ctx, func(u broker.User) bool {
+		for _, t := range u.Tokens {
+			group.Go(func() error {
+				facts, err := s.IdentifyToken(ctx, t.ID)
+				if err == nil && facts.User.Name != u.Name {
+					err = fmt.Errorf("store: token %q does not lead to user %q: %w", t.ID, u.Name, broker.ErrConflict)
+				}
+				return err
+			})
+		}
+		return ctx.Err() == nil
+	})
+	if failed := group.Wait(); failed != nil {
+		return failed
+	}
+	return err
 }
 
 // compare refuses two stores whose contents differ.
@@ -301,11 +349,14 @@ func compare(ctx context.Context, from, to Store) error {
 	if err != nil {
 		return fmt.Errorf("reading the target again: %w", err)
 	}
-	for _, kind := range []string{"users", "identities", "policies", "requests", "events"} {
+	for _, kind := range []string{"users", "identities", "policies", "requests", "proposals", "events"} {
 		if source.prints[kind] != target.prints[kind] {
 			return fmt.Errorf("store: the %s in the target are not those in the source, which has %+v and the target %+v; "+
 				"something else may have used them meanwhile: %w", kind, source.counts, target.counts, broker.ErrConflict)
 		}
+	}
+	if err := checkTokens(ctx, to); err != nil {
+		return fmt.Errorf("the target: %w", err)
 	}
 	return nil
 }

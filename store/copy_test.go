@@ -17,7 +17,7 @@ import (
 )
 
 // installed is what fillAll stores.
-var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Events: 250}
+var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Proposals: 12, Events: 250}
 
 // fillAll stores items of every kind, in every state that matters to a copy.
 func fillAll(t *testing.T, s store.Store) {
@@ -32,8 +32,13 @@ func fillAll(t *testing.T, s store.Store) {
 	}
 	for i := range installed.Users {
 		name := policy.UserName(fmt.Sprintf("user-%02d", i))
+		var tokens []broker.Token
+		for n := range i % 4 {
+			tokens = append(tokens, broker.Token{ID: tokenOf(name, n), Expires: now})
+			try(s.NameToken(ctx, tokens[n].ID, name))
+		}
 		u, err := s.PutUser(ctx, broker.User{
-			Name: name, ID: fmt.Sprint("ID", i), Email: string(name) + "@example.com", Enabled: true, Expires: now, Trail: oneEvent,
+			Name: name, ID: fmt.Sprint("ID", i), Email: string(name) + "@example.com", Enabled: true, Expires: now, Tokens: tokens, Trail: oneEvent,
 		})
 		try(err)
 		if i%3 == 0 { // a tombstone, at its second version
@@ -55,6 +60,14 @@ func fillAll(t *testing.T, s store.Store) {
 		_, err := s.PutRequest(ctx, r)
 		try(err)
 	}
+	for i := range installed.Proposals {
+		p := broker.Proposal{ID: fmt.Sprintf("01P%02d", i), Author: "ops", MadeAt: now, State: broker.ProposalWaiting}
+		if i%3 == 0 {
+			p.Trail = oneEvent
+		}
+		_, err := s.PutProposal(ctx, p)
+		try(err)
+	}
 	// The fourth version is the second again. The first was settled after it
 	// was superseded, the second before, and the third not yet.
 	for i, n := range []int64{1, 2, 3, 2} {
@@ -72,6 +85,9 @@ func fillAll(t *testing.T, s store.Store) {
 		try(s.Append(ctx, []broker.Event{e}))
 	}
 }
+
+// tokenOf is the ID of the User's nth Token.
+func tokenOf(name policy.UserName, n int) string { return fmt.Sprintf("%s-%d", name, n) }
 
 // contents is everything in a store, by key.
 func contents(t *testing.T, s store.Store) map[string]any {
@@ -96,6 +112,10 @@ func contents(t *testing.T, s store.Store) map[string]any {
 		Request: func(r broker.Request) error {
 			r.Version = 0
 			return keep("request "+r.ID, r)
+		},
+		Proposal: func(p broker.Proposal) error {
+			p.Version = 0
+			return keep("proposal "+p.ID, p)
 		},
 		Event: func(e broker.Event) error { return keep("event "+e.ID, e) },
 	})
@@ -127,7 +147,8 @@ func TestCopyThereAndBack(t *testing.T) {
 	file := open(t, newPath(t))
 	fillAll(t, file)
 	want := contents(t, file)
-	if total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Events; len(want) != total {
+	total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Proposals + installed.Events
+	if len(want) != total {
 		t.Fatalf("%d items to copy, want %d", len(want), total)
 	}
 	table, _ := newDynamoDB(t)
@@ -144,12 +165,15 @@ func TestCopyThereAndBack(t *testing.T) {
 	if users, err := table.UsersByEmail(ctx, "user-01@example.com"); err != nil || len(users) != 1 {
 		t.Errorf("%d users by their address (%v), want 1", len(users), err)
 	}
+	if facts, err := table.IdentifyToken(ctx, tokenOf("user-07", 2)); err != nil || facts.User.Name != "user-07" {
+		t.Errorf("the token finds %q (%v), want user-07", facts.User.Name, err)
+	}
 	if events, err := table.Events(ctx, broker.EventQuery{Role: "prod-readonly", Limit: 1000}); err != nil || len(events) != installed.Events {
 		t.Errorf("%d events of the role (%v), want %d", len(events), err, installed.Events)
 	}
 	for name, s := range map[string]store.Store{"file": file, "table": table} {
 		pending, err := s.Pending(ctx, time.Unix(1, 0), 100)
-		if want := 20 + 20 + 2; err != nil || len(pending) != want { // users, requests, policies
+		if want := 20 + 20 + 4 + 2; err != nil || len(pending) != want { // users, requests, proposals, policies
 			t.Errorf("%s: %d trails are pending (%v), want %d", name, len(pending), err, want)
 		}
 	}
@@ -176,6 +200,10 @@ func TestCopyRefusesTarget(t *testing.T) {
 		},
 		"a request": func(ctx context.Context, s store.Store) error {
 			_, err := s.PutRequest(ctx, broker.Request{ID: "EVE"})
+			return err
+		},
+		"a proposal": func(ctx context.Context, s store.Store) error {
+			_, err := s.PutProposal(ctx, broker.Proposal{ID: "EVE"})
 			return err
 		},
 		"an event": func(ctx context.Context, s store.Store) error { return s.Append(ctx, []broker.Event{{ID: "EVE"}}) },
@@ -218,7 +246,7 @@ func TestCopyRefusesWaitingJobs(t *testing.T) {
 type failing struct {
 	store.Store
 	left   atomic.Int32 // how many Requests can be written
-	forget bool         // whether Users are
+	forget string       // what is: a User, a Proposal or a Token
 }
 
 var errCut = errors.New("cut off")
@@ -231,10 +259,24 @@ func (f *failing) PutRequest(ctx context.Context, r broker.Request) (broker.Requ
 }
 
 func (f *failing) PutUser(ctx context.Context, u broker.User) (broker.User, error) {
-	if f.forget && u.Name == "user-07" {
+	if f.forget == string(u.Name) {
 		return u, nil
 	}
 	return f.Store.PutUser(ctx, u)
+}
+
+func (f *failing) PutProposal(ctx context.Context, p broker.Proposal) (broker.Proposal, error) {
+	if f.forget == p.ID {
+		return p, nil
+	}
+	return f.Store.PutProposal(ctx, p)
+}
+
+func (f *failing) NameToken(ctx context.Context, id string, user policy.UserName) error {
+	if f.forget == id {
+		return nil
+	}
+	return f.Store.NameToken(ctx, id, user)
 }
 
 // A copy that was cut off can be resumed, and not mistaken for a whole one.
@@ -287,12 +329,47 @@ func TestCopyResumeAnotherPolicy(t *testing.T) {
 	wantErr(t, err, broker.ErrConflict, `the target has another: store: policy "1"`)
 }
 
+// A Token that is somebody else's in the target is not taken from them.
+func TestCopyResumeAnothersToken(t *testing.T) {
+	source, target := open(t, newPath(t)), open(t, newPath(t))
+	fillAll(t, source)
+	if err := target.NameToken(t.Context(), tokenOf("user-07", 2), "mallory"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Copy(t.Context(), source, target, store.CopyOptions{Resume: true})
+	wantErr(t, err, broker.ErrConflict, `the target: store: token "user-07-2"`)
+	if _, err := target.User(t.Context(), "user-07"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("the user was copied without the token (%v)", err)
+	}
+}
+
 // What did not arrive is noticed.
 func TestCopyVerifies(t *testing.T) {
 	source := open(t, newPath(t))
 	fillAll(t, source)
-	target := &failing{Store: open(t, newPath(t)), forget: true}
-	target.left.Store(1000)
-	_, err := store.Copy(t.Context(), source, target, store.CopyOptions{})
-	wantErr(t, err, broker.ErrConflict, "the users in the target are not those in the source")
+	for forget, says := range map[string]string{
+		"user-07":             "the users in the target are not those in the source",
+		"01P07":               "the proposals in the target are not those in the source",
+		tokenOf("user-07", 2): `the target: store: token "user-07-2" does not lead to user "user-07"`,
+	} {
+		t.Run(forget, func(t *testing.T) {
+			target := &failing{Store: open(t, newPath(t)), forget: forget}
+			target.left.Store(1000)
+			_, err := store.Copy(t.Context(), source, target, store.CopyOptions{})
+			wantErr(t, err, broker.ErrConflict, says)
+		})
+	}
+}
+
+// Counting notices a Token that does not lead to its User.
+func TestCountLostToken(t *testing.T) {
+	path := newPath(t)
+	s := open(t, path)
+	fillAll(t, s)
+	if counts, err := store.Count(t.Context(), s); err != nil || counts != installed {
+		t.Fatalf("counted %+v (%v), want %+v", counts, err, installed)
+	}
+	rawExec(t, path, `DROP TRIGGER tokens_keep`, `DELETE FROM tokens WHERE id = 'user-07-2'`)
+	_, err := store.Count(t.Context(), s)
+	wantErr(t, err, broker.ErrConflict, `token "user-07-2" does not lead to user "user-07"`)
 }

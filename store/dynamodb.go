@@ -26,6 +26,8 @@ var (
 	_ broker.Ledger       = (*DynamoDB)(nil)
 	_ broker.Registry     = (*DynamoDB)(nil)
 	_ broker.IdentityBook = (*DynamoDB)(nil)
+	_ broker.TokenBook    = (*DynamoDB)(nil)
+	_ broker.ProposalBook = (*DynamoDB)(nil)
 	_ broker.PolicyBook   = (*DynamoDB)(nil)
 	_ broker.Archive      = (*DynamoDB)(nil)
 	_ broker.Outbox       = (*DynamoDB)(nil)
@@ -34,7 +36,7 @@ var (
 
 // How much a DynamoDB keeps in memory.
 const (
-	hintsKept     = 10_000 // names of Users, by Slack id
+	hintsKept     = 10_000 // Slack ids, and as many Tokens, with whom they led to
 	documentsKept = 4      // parsed Policy documents
 	daysKept      = 64     // days that are known to be listed
 )
@@ -72,6 +74,9 @@ type DynamoDB struct {
 	// hints says which User a Slack id probably is: it names the key to read,
 	// and what is read decides.
 	hints *lru.Cache[broker.SlackID, policy.UserName]
+	// tokenHints does the same for the ID of a Token, with all keys that its
+	// User led to.
+	tokenHints *lru.Cache[string, []key]
 	// documents saves decoding. Which digest is the head's is read every time.
 	documents *lru.Cache[string, *policy.Document]
 	// days are those that need not be listed again.
@@ -106,6 +111,9 @@ func OpenDynamoDB(cfg aws.Config, table string, opts DynamoDBOptions) (*DynamoDB
 	}
 	var err error
 	if s.hints, err = lru.New[broker.SlackID, policy.UserName](hintsKept); err != nil {
+		return nil, err
+	}
+	if s.tokenHints, err = lru.New[string, []key](hintsKept); err != nil {
 		return nil, err
 	}
 	if s.documents, err = lru.New[string, *policy.Document](documentsKept); err != nil {
@@ -153,16 +161,20 @@ func eventKey(id string) key                { return key{eventPrefix + id, "even
 func dayKey(day string) key                 { return key{dayPartition, day} }
 func jobKey(id string) key                  { return key{jobPrefix + id, "job"} }
 func emailKey(address, userName string) key { return key{emailPartition(address), userName} }
+func tokenKey(id string) key                { return key{"token#" + id, "token"} }
+func proposalKey(id string) key             { return key{proposalPartition, proposalPrefix + id} }
 
 const (
-	requestPrefix   = "request#"
-	identityPrefix  = "identity#"
-	eventPrefix     = "event#"
-	jobPrefix       = "job#"
-	userPartition   = "user"
-	userPrefix      = "name#" // of the second part of the key
-	policyPartition = "policy"
-	dayPartition    = "day"
+	requestPrefix     = "request#"
+	identityPrefix    = "identity#"
+	eventPrefix       = "event#"
+	jobPrefix         = "job#"
+	userPartition     = "user"
+	userPrefix        = "name#" // of the second part of the key
+	policyPartition   = "policy"
+	proposalPartition = "proposal"
+	proposalPrefix    = "id#" // of the second part of the key
+	dayPartition      = "day"
 )
 
 var (

@@ -30,6 +30,7 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 		t.Fatal(err)
 	}
 	identify := func() error { _, err := w.open().Identify(ctx, bobID); return err }
+	identifyToken := func() error { _, err := w.open().IdentifyToken(ctx, bobToken); return err }
 	body := func(v types.AttributeValue) map[string]types.AttributeValue {
 		return map[string]types.AttributeValue{"body": v}
 	}
@@ -55,12 +56,25 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 			},
 		}},
 		{"user", "name#bob", `user "bob"`, true, map[string]func() error{
-			"Users":        func() error { return s.Users(ctx, func(broker.User) bool { return true }) },
-			"UsersByEmail": func() error { _, err := s.UsersByEmail(ctx, "bob@example.com"); return err },
-			"Identify":     identify,
+			"Users":         func() error { return s.Users(ctx, func(broker.User) bool { return true }) },
+			"UsersByEmail":  func() error { _, err := s.UsersByEmail(ctx, "bob@example.com"); return err },
+			"Identify":      identify,
+			"IdentifyToken": identifyToken,
 		}},
-		{"identity#" + bobID.String(), "user#" + bobID.User, `identity "T012AB/U0789"`, true, map[string]func() error{"Identify": identify}},
-		{"policy", "head", `policy "head"`, true, map[string]func() error{"Identify": identify}},
+		{"identity#" + bobID.String(), "user#" + bobID.User, `identity "T012AB/U0789"`, true, map[string]func() error{
+			"Identify": identify, "IdentifyToken": identifyToken,
+		}},
+		{"policy", "head", `policy "head"`, true, map[string]func() error{"Identify": identify, "IdentifyToken": identifyToken}},
+		{"proposal", "id#01P", `proposal "01P"`, true, map[string]func() error{
+			"Proposal":  func() error { _, err := s.Proposal(ctx, "01P"); return err },
+			"Proposals": func() error { return s.Proposals(ctx, func(broker.Proposal) bool { return true }) },
+			"Settle": func() error {
+				return s.Settle(ctx, broker.Ref{Kind: broker.RefProposal, Key: "01P"}, broker.Settlement{})
+			},
+			"Walk": func() error {
+				return s.Walk(ctx, store.Visitor{Proposal: func(broker.Proposal) error { return nil }})
+			},
+		}},
 		{"event#01A", "event", `event "01A"`, false, map[string]func() error{
 			"Events": func() error { _, err := s.Events(ctx, broker.EventQuery{Actor: "bob"}); return err },
 		}},
@@ -82,6 +96,10 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 			})
 		}
 	}
+	t.Run("token", func(t *testing.T) {
+		defer w.change(t, "token#"+bobToken, "token", map[string]types.AttributeValue{"user": &types.AttributeValueMemberN{Value: "7"}})()
+		wantErr(t, identifyToken(), broker.ErrUnavailable, `token "`+bobToken)
+	})
 	t.Run("job", func(t *testing.T) {
 		defer w.change(t, "job#a", "job", damage["garbage"])()
 		_, _, err := s.Claim(ctx, time.Unix(1, 0), time.Minute)

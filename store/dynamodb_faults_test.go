@@ -60,19 +60,24 @@ func TestDynamoDBLastingFailure(t *testing.T) {
 	ctx := t.Context()
 	doc := document()
 	uses := map[string]func() error{
-		"Identify":     func() error { _, err := s.Identify(ctx, bobID); return err },
-		"Request":      func() error { _, err := s.Request(ctx, "REQ1"); return err },
-		"PutRequest":   func() error { _, err := s.PutRequest(ctx, broker.Request{ID: "REQ2"}); return err },
-		"PutUser":      func() error { _, err := s.PutUser(ctx, broker.User{Name: "carol", Email: "c@example.com"}); return err },
-		"PutIdentity":  func() error { _, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID}); return err },
-		"Users":        func() error { return s.Users(ctx, func(broker.User) bool { return true }) },
-		"UsersByEmail": func() error { _, err := s.UsersByEmail(ctx, "bob@example.com"); return err },
-		"Head":         func() error { _, _, err := s.Head(ctx); return err },
-		"Policy":       func() error { _, _, err := s.Policy(ctx, 1); return err },
-		"PutPolicy":    func() error { return s.PutPolicy(ctx, broker.Head{Version: 2, Digest: doc.Digest()}, doc) },
-		"Append":       func() error { return s.Append(ctx, []broker.Event{{ID: "01B"}}) },
-		"Events":       func() error { _, err := s.Events(ctx, broker.EventQuery{}); return err },
-		"Pending":      func() error { _, err := s.Pending(ctx, time.Unix(1, 0), 1); return err },
+		"Identify":      func() error { _, err := s.Identify(ctx, bobID); return err },
+		"Request":       func() error { _, err := s.Request(ctx, "REQ1"); return err },
+		"PutRequest":    func() error { _, err := s.PutRequest(ctx, broker.Request{ID: "REQ2"}); return err },
+		"PutUser":       func() error { _, err := s.PutUser(ctx, broker.User{Name: "carol", Email: "c@example.com"}); return err },
+		"PutIdentity":   func() error { _, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID}); return err },
+		"Users":         func() error { return s.Users(ctx, func(broker.User) bool { return true }) },
+		"UsersByEmail":  func() error { _, err := s.UsersByEmail(ctx, "bob@example.com"); return err },
+		"IdentifyToken": func() error { _, err := s.IdentifyToken(ctx, bobToken); return err },
+		"NameToken":     func() error { return s.NameToken(ctx, "token0000002", "bob") },
+		"Proposal":      func() error { _, err := s.Proposal(ctx, "01P"); return err },
+		"PutProposal":   func() error { _, err := s.PutProposal(ctx, broker.Proposal{ID: "01Q"}); return err },
+		"Proposals":     func() error { return s.Proposals(ctx, func(broker.Proposal) bool { return true }) },
+		"Head":          func() error { _, _, err := s.Head(ctx); return err },
+		"Policy":        func() error { _, _, err := s.Policy(ctx, 1); return err },
+		"PutPolicy":     func() error { return s.PutPolicy(ctx, broker.Head{Version: 2, Digest: doc.Digest()}, doc) },
+		"Append":        func() error { return s.Append(ctx, []broker.Event{{ID: "01B"}}) },
+		"Events":        func() error { _, err := s.Events(ctx, broker.EventQuery{}); return err },
+		"Pending":       func() error { _, err := s.Pending(ctx, time.Unix(1, 0), 1); return err },
 		"Settle": func() error {
 			return s.Settle(ctx, broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}, broker.Settlement{})
 		},
@@ -149,6 +154,14 @@ func TestDynamoDBLostAnswer(t *testing.T) {
 	w.first("PutItem", lose)
 	i, err := s.PutIdentity(ctx, broker.Identity{Slack: broker.SlackID{Team: "T1", User: "U1"}, User: "carol"})
 	version(i.Version, 1, err)
+
+	w.first("PutItem", lose)
+	p, err := s.PutProposal(ctx, broker.Proposal{ID: "01Q"})
+	version(p.Version, 1, err)
+	w.first("PutItem", lose)
+	if err := s.NameToken(ctx, "token0000002", "carol"); err != nil {
+		t.Errorf("NameToken: %v", err)
+	}
 
 	// A Policy is settled before its writer learns that it was written.
 	doc := numbered(2)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -59,6 +61,14 @@ var identityShape = shape[broker.Identity]{
 	},
 	version: func(i *broker.Identity) *int64 { return &i.Version },
 	due:     func(broker.Identity) (time.Time, bool) { return time.Time{}, false },
+}
+
+var proposalShape = shape[broker.Proposal]{
+	kind:    "proposal",
+	key:     func(p broker.Proposal) key { return proposalKey(p.ID) },
+	name:    func(p broker.Proposal) string { return p.ID },
+	version: func(p *broker.Proposal) *int64 { return &p.Version },
+	due:     func(p broker.Proposal) (time.Time, bool) { return p.Trail.Due() },
 }
 
 // put writes item if what is stored has item's version, and returns it with
@@ -139,6 +149,32 @@ func (sh *shape[T]) read(name string, attrs attributes) (T, error) {
 	return item, nil
 }
 
+// joined puts together what was found beside others, nothing if nothing was.
+func (sh *shape[T]) joined(name string, attrs attributes) (found T, err error) {
+	if attrs == nil {
+		return found, nil
+	}
+	return sh.read(name, attrs)
+}
+
+// list calls yield for each item of a partition, until it returns false. What
+// follows prefix in the second part of the key is the item's name. Each page,
+// of 1 MB at most, is as it is when it is read.
+func (sh *shape[T]) list(ctx context.Context, s *DynamoDB, partition, prefix string, yield func(T) bool) error {
+	in := &dynamodb.QueryInput{
+		KeyConditionExpression:    aws.String("pk = :pk"),
+		ExpressionAttributeValues: attributes{":pk": text(partition)},
+		ConsistentRead:            aws.Bool(true),
+	}
+	return s.query(ctx, "reading "+sh.kind+"s", in, func(attrs attributes) (bool, error) {
+		item, err := sh.read(strings.TrimPrefix(keyOf(attrs).sk, prefix), attrs)
+		if err != nil {
+			return false, err
+		}
+		return yield(item), nil
+	})
+}
+
 // create writes an item unless there is one with its key already, and says
 // whether it did. A write that the SDK repeats because the answer was lost may
 // say that it did not.
@@ -182,6 +218,21 @@ func (s *DynamoDB) getItems(ctx context.Context, doing string, keys ...key) (map
 		}
 	}
 	return found, nil
+}
+
+// addItems reads the items with the keys that found does not have yet, and adds
+// them. For what is not there it has nil.
+func (s *DynamoDB) addItems(ctx context.Context, doing string, found map[key]attributes, keys ...key) error {
+	var unread []key
+	for _, k := range keys {
+		if _, read := found[k]; !read {
+			found[k] = nil
+			unread = append(unread, k)
+		}
+	}
+	more, err := s.getItems(ctx, doing, unread...)
+	maps.Copy(found, more)
+	return err
 }
 
 // getPage adds the items with the keys, at most 100, to found.
@@ -253,4 +304,19 @@ func (s *DynamoDB) Request(ctx context.Context, id string) (broker.Request, erro
 // PutRequest implements broker.Ledger.
 func (s *DynamoDB) PutRequest(ctx context.Context, r broker.Request) (broker.Request, error) {
 	return requestShape.put(ctx, s, r)
+}
+
+// Proposal implements broker.ProposalBook.
+func (s *DynamoDB) Proposal(ctx context.Context, id string) (broker.Proposal, error) {
+	return proposalShape.get(ctx, s, id, proposalKey(id))
+}
+
+// PutProposal implements broker.ProposalBook.
+func (s *DynamoDB) PutProposal(ctx context.Context, p broker.Proposal) (broker.Proposal, error) {
+	return proposalShape.put(ctx, s, p)
+}
+
+// Proposals implements broker.ProposalBook.
+func (s *DynamoDB) Proposals(ctx context.Context, yield func(broker.Proposal) bool) error {
+	return proposalShape.list(ctx, s, proposalPartition, proposalPrefix, yield)
 }

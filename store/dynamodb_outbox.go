@@ -99,6 +99,8 @@ func (s *DynamoDB) Hold(ctx context.Context, ref broker.Ref, now, until time.Tim
 		k = requestKey(ref.Key)
 	case broker.RefUser:
 		k = userKey(policy.UserName(ref.Key))
+	case broker.RefProposal:
+		k = proposalKey(ref.Key)
 	case broker.RefPolicy:
 		k = headKey
 	default:
@@ -170,6 +172,12 @@ func appendPending(pending []broker.Pending, k key, attrs attributes) ([]broker.
 			return nil, err
 		}
 		add(broker.RefUser, string(u.Name), u.Trail)
+	case proposalPartition:
+		p, err := proposalShape.read(strings.TrimPrefix(k.sk, proposalPrefix), attrs)
+		if err != nil {
+			return nil, err
+		}
+		add(broker.RefProposal, p.ID, p.Trail)
 	default:
 		r, err := requestShape.read(strings.TrimPrefix(k.pk, requestPrefix), attrs)
 		if err != nil {
@@ -193,6 +201,11 @@ func (s *DynamoDB) Settle(ctx context.Context, ref broker.Ref, settlement broker
 	case broker.RefUser:
 		return userShape.settle(ctx, s, ref, userKey(policy.UserName(ref.Key)), func(u *broker.User) error {
 			u.Trail = settlement.Apply(u.Trail)
+			return nil
+		})
+	case broker.RefProposal:
+		return proposalShape.settle(ctx, s, ref, proposalKey(ref.Key), func(p *broker.Proposal) error {
+			p.Trail = settlement.Apply(p.Trail)
 			return nil
 		})
 	case broker.RefPolicy:

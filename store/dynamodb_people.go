@@ -27,24 +27,29 @@ func (s *DynamoDB) Identify(ctx context.Context, id broker.SlackID) (broker.Fact
 		return broker.Facts{}, err
 	}
 	var facts broker.Facts
-	if attrs := found[identityKey(id)]; attrs != nil {
-		if facts.Identity, err = identityShape.read(id.String(), attrs); err != nil {
-			return broker.Facts{}, err
-		}
+	if facts.Identity, err = identityShape.joined(id.String(), found[identityKey(id)]); err != nil {
+		return broker.Facts{}, err
 	}
 	if facts.User, err = s.identified(ctx, id, facts.Identity.User, found); err != nil {
 		return broker.Facts{}, err
 	}
-	if attrs := found[headKey]; attrs != nil {
-		head, err := headShape.read(headName, attrs)
-		if err != nil {
-			return broker.Facts{}, err
-		}
-		facts.PolicyVersion = head.Version
-		if facts.Policy, err = s.document(ctx, head.policyVersion); err != nil {
-			return broker.Facts{}, err
-		}
+	return s.withPolicy(ctx, facts, found[headKey])
+}
+
+// withPolicy adds the Policy to facts that were read together with its head.
+func (s *DynamoDB) withPolicy(ctx context.Context, facts broker.Facts, attrs attributes) (broker.Facts, error) {
+	if attrs == nil {
+		return facts, nil
 	}
+	head, err := headShape.read(headName, attrs)
+	if err != nil {
+		return broker.Facts{}, err
+	}
+	doc, err := s.document(ctx, head.policyVersion)
+	if err != nil {
+		return broker.Facts{}, err
+	}
+	facts.Policy, facts.PolicyVersion = doc, head.Version
 	return facts, nil
 }
 
@@ -89,19 +94,7 @@ func (s *DynamoDB) PutUser(ctx context.Context, u broker.User) (broker.User, err
 
 // Users implements broker.Registry. Every User is as of when its page was read.
 func (s *DynamoDB) Users(ctx context.Context, yield func(broker.User) bool) error {
-	in := &dynamodb.QueryInput{
-		KeyConditionExpression:    aws.String("pk = :pk"),
-		ExpressionAttributeValues: attributes{":pk": text(userPartition)},
-		ConsistentRead:            aws.Bool(true),
-		Limit:                     aws.Int32(usersPage),
-	}
-	return s.query(ctx, "reading users", in, func(attrs attributes) (bool, error) {
-		u, err := userShape.read(strings.TrimPrefix(keyOf(attrs).sk, userPrefix), attrs)
-		if err != nil {
-			return false, err
-		}
-		return yield(u), nil
-	})
+	return userShape.list(ctx, s, userPartition, userPrefix, yield)
 }
 
 // UsersByEmail implements broker.IdentityBook. The Users are in order of name.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/starback/starback/broker"
@@ -200,6 +202,43 @@ func (s *DynamoDB) Policy(ctx context.Context, version int64) (broker.Head, *pol
 		v.Trail = t
 	}
 	return s.withDocument(ctx, v)
+}
+
+// Versions implements broker.PolicyBook. The head is read first: every version
+// before it is in the history.
+func (s *DynamoDB) Versions(ctx context.Context, before int64, limit int) ([]broker.Head, error) {
+	h, err := s.head(ctx)
+	if err != nil || h.Version == 0 || limit < 1 {
+		return nil, err
+	}
+	var heads []broker.Head
+	if before == 0 || before > h.Version {
+		heads, before = append(heads, h.Head), h.Version
+	}
+	if len(heads) == limit || before <= 1 {
+		return heads, nil
+	}
+	in := &dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = :pk AND sk BETWEEN :first AND :last"),
+		ExpressionAttributeValues: attributes{
+			":pk": text(policyPartition), ":first": text(versionKey(1).sk), ":last": text(versionKey(before - 1).sk),
+		},
+		ConsistentRead:   aws.Bool(true),
+		ScanIndexForward: aws.Bool(false),
+		Limit:            aws.Int32(int32(min(limit, 100))),
+	}
+	err = s.query(ctx, "reading the policy's versions", in, func(attrs attributes) (bool, error) {
+		var v policyVersion
+		if err := decode("policy", keyOf(attrs).sk, []byte(textOf(attrs["body"])), &v); err != nil {
+			return false, err
+		}
+		if t, carried := h.Earlier[v.Version]; carried {
+			v.Trail = t
+		}
+		heads = append(heads, v.Head)
+		return len(heads) < limit, nil
+	})
+	return heads, err
 }
 
 // withDocument returns what v says and the document it names.

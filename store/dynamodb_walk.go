@@ -37,6 +37,8 @@ func (v Visitor) show(attrs attributes) error {
 	switch {
 	case k.pk == userPartition:
 		return show(strings.TrimPrefix(k.sk, userPrefix), attrs, userShape.read, v.User)
+	case k.pk == proposalPartition:
+		return show(strings.TrimPrefix(k.sk, proposalPrefix), attrs, proposalShape.read, v.Proposal)
 	case strings.HasPrefix(k.pk, identityPrefix):
 		return show(strings.TrimPrefix(k.pk, identityPrefix), attrs, identityShape.read, v.Identity)
 	case strings.HasPrefix(k.pk, requestPrefix):

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +20,16 @@ import (
 func fillDynamoDB(t testing.TB, s store.Store) {
 	t.Helper()
 	ctx := t.Context()
-	_, userErr := s.PutUser(ctx, broker.User{Name: "bob", ID: "01B", Email: "bob@example.com", Slack: bobID})
+	nameErr := s.NameToken(ctx, bobToken, "bob")
+	_, userErr := s.PutUser(ctx, broker.User{
+		Name: "bob", ID: "01B", Email: "bob@example.com", Slack: bobID, Tokens: []broker.Token{{ID: bobToken}},
+	})
+	_, proposalErr := s.PutProposal(ctx, broker.Proposal{ID: "01P", Author: "bob"})
 	_, identityErr := s.PutIdentity(ctx, broker.Identity{Slack: bobID, User: "bob", UserID: "01B"})
 	_, requestErr := s.PutRequest(ctx, broker.Request{ID: "REQ1", Role: "prod-readonly", Trail: oneEvent})
 	doc := document()
 	policyErr := s.PutPolicy(ctx, broker.Head{Version: 1, Digest: doc.Digest(), Author: "ops"}, doc)
-	if err := errors.Join(userErr, identityErr, requestErr, policyErr); err != nil {
+	if err := errors.Join(nameErr, userErr, proposalErr, identityErr, requestErr, policyErr); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -45,6 +50,20 @@ func TestDynamoDBCalls(t *testing.T) {
 		}
 		return err
 	}
+	identifyToken := func(id string, user policy.UserName) func() error {
+		return func() error {
+			facts, err := s.IdentifyToken(ctx, id)
+			if err == nil && (facts.User.Name != user || facts.Policy == nil) {
+				err = fmt.Errorf("%q was found, want %q", facts.User.Name, user)
+			}
+			return err
+		}
+	}
+	app := func() error {
+		_, err := s.PutUser(ctx, broker.User{Name: "ci", IsApp: true, Owner: "bob", Slack: bobID, Tokens: []broker.Token{{ID: "app"}}})
+		return errors.Join(s.NameToken(ctx, "app", "ci"), err)
+	}
+	proposal := broker.Proposal{ID: "01Q"}
 	request := broker.Request{ID: "REQ2", Role: "prod-readonly", Trail: oneEvent}
 	doc := document()
 	head := broker.Head{Version: 2, Digest: doc.Digest()}
@@ -55,6 +74,15 @@ func TestDynamoDBCalls(t *testing.T) {
 	}{
 		{"Identify, cold", identify, "BatchGetItem GetItem BatchGetItem"},
 		{"Identify, warm", identify, "BatchGetItem"},
+		{"IdentifyToken, cold", identifyToken(bobToken, "bob"), "BatchGetItem BatchGetItem BatchGetItem"},
+		{"IdentifyToken, warm", identifyToken(bobToken, "bob"), "BatchGetItem"},
+		{"IdentifyToken, nobody's", identifyToken("nobodys00001", ""), "BatchGetItem"},
+		{"NameToken and PutUser, new", app, "PutItem PutItem"},
+		{"IdentifyToken of an application, cold", identifyToken("app", "ci"), "BatchGetItem BatchGetItem BatchGetItem"},
+		{"IdentifyToken of an application, warm", identifyToken("app", "ci"), "BatchGetItem"},
+		{"PutProposal", func() (err error) { proposal, err = s.PutProposal(ctx, proposal); return err }, "PutItem"},
+		{"Proposal", func() error { _, err := s.Proposal(ctx, "01Q"); return err }, "GetItem"},
+		{"Proposals", func() error { return s.Proposals(ctx, func(broker.Proposal) bool { return true }) }, "Query"},
 		{"PutRequest, new", func() (err error) { request, err = s.PutRequest(ctx, request); return err }, "PutItem"},
 		{"PutRequest, changed", func() (err error) { request, err = s.PutRequest(ctx, request); return err }, "PutItem"},
 		{"PutRequest, in conflict", func() error {
@@ -141,6 +169,57 @@ func TestDynamoDBHint(t *testing.T) {
 	}
 }
 
+// The same for a Token: what is read along with it saves calls, and decides
+// nothing.
+func TestDynamoDBTokenHint(t *testing.T) {
+	s, w := newDynamoDB(t)
+	fillDynamoDB(t, s)
+	ctx := t.Context()
+	other := w.open() // another process
+	user, err := s.User(ctx, "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutUser(ctx, broker.User{Name: "carol", ID: "01C"}); err != nil {
+		t.Fatal(err)
+	}
+	held := user.Tokens
+	type found struct {
+		user, owner, identity policy.UserName
+	}
+	for i, c := range []struct {
+		change func()
+		finds  found
+		calls  []int // of the first and the second IdentifyToken
+	}{
+		{func() {}, found{"bob", "", "bob"}, []int{4, 1}},
+		{func() { user.Enabled = true }, found{"bob", "", "bob"}, []int{1, 1}},
+		{func() { user.IsApp, user.Owner = true, "carol" }, found{"bob", "carol", "bob"}, []int{2, 1}},
+		{func() { user.Owner = "nobody" }, found{"bob", "", "bob"}, []int{2, 1}},
+		{func() { user.Slack = broker.SlackID{} }, found{"bob", "", ""}, []int{1, 1}},
+		{func() { user.Slack = broker.SlackID{Team: "T1", User: "U1"} }, found{"bob", "", ""}, []int{2, 1}},
+		{func() { user.Tokens = nil }, found{}, []int{1, 2}},
+		{func() { user.Tokens = held }, found{"bob", "", ""}, []int{3, 1}},
+	} {
+		c.change()
+		if user, err = other.PutUser(ctx, user); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.calls {
+			calls := w.during(func() error {
+				facts, err := s.IdentifyToken(ctx, bobToken)
+				if got := (found{facts.User.Name, facts.Owner.Name, facts.Identity.User}); got != c.finds {
+					t.Errorf("change %d: found %+v, want %+v", i, got, c.finds)
+				}
+				return err
+			})
+			if len(calls) != want {
+				t.Errorf("change %d: %d calls, want %d", i, len(calls), want)
+			}
+		}
+	}
+}
+
 // A process sees its own Jobs at once, however far the index lags. Nobody
 // claims a Job twice because of what the index says.
 func TestDynamoDBLaggingIndex(t *testing.T) {
@@ -208,5 +287,29 @@ func TestDynamoDBLaggingOutbox(t *testing.T) {
 	}
 	if got := pending(); len(got) != 0 {
 		t.Errorf("%v is pending, though it is settled", got)
+	}
+}
+
+// A sweeper reads what is due, and nothing that is due in a month.
+func TestDynamoDBPendingReadsWhatIsDue(t *testing.T) {
+	s, w := newDynamoDB(t)
+	ctx, now := t.Context(), time.Unix(1_000_000, 0)
+	for i := range 20 {
+		trail := broker.Trail{Notices: []broker.Notice{{ID: "n", Due: now.AddDate(0, 1, 0)}}}
+		if i == 7 {
+			trail.Notices = append(trail.Notices, broker.Notice{ID: "now", Due: now})
+		}
+		if _, err := s.PutUser(ctx, broker.User{Name: policy.UserName(fmt.Sprintf("user-%02d", i)), Trail: trail}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var read []string
+	for _, c := range w.during(func() error { _, err := s.Pending(ctx, now, 10); return err }) {
+		if c.op == "BatchGetItem" {
+			read = regexp.MustCompile(`name#[a-z0-9-]+`).FindAllString(c.body, -1)
+		}
+	}
+	if diff := cmp.Diff([]string{"name#user-07"}, read); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

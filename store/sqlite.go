@@ -23,6 +23,8 @@ var (
 	_ broker.Ledger       = (*SQLite)(nil)
 	_ broker.Registry     = (*SQLite)(nil)
 	_ broker.IdentityBook = (*SQLite)(nil)
+	_ broker.TokenBook    = (*SQLite)(nil)
+	_ broker.ProposalBook = (*SQLite)(nil)
 	_ broker.PolicyBook   = (*SQLite)(nil)
 	_ broker.Archive      = (*SQLite)(nil)
 	_ broker.Outbox       = (*SQLite)(nil)

@@ -15,13 +15,24 @@ import (
 
 var bobID = broker.SlackID{Team: "T012AB", User: "U0789"}
 
+// bobToken is the ID of bob's Token.
+const bobToken = "token0000001"
+
 // fill stores one item of each kind.
 func fill(t testing.TB, s *store.SQLite) {
 	t.Helper()
 	ctx := t.Context()
 	trail := broker.Trail{Events: []broker.Event{{ID: "01A", Event: broker.EventAsked}}}
-	_, err := s.PutUser(ctx, broker.User{Name: "bob", ID: "01B", Email: "bob@example.com", Trail: trail})
+	if err := s.NameToken(ctx, bobToken, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.PutUser(ctx, broker.User{
+		Name: "bob", ID: "01B", Email: "bob@example.com", Slack: bobID, Tokens: []broker.Token{{ID: bobToken}}, Trail: trail,
+	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutProposal(ctx, broker.Proposal{ID: "01P", Author: "bob", Trail: trail}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID, User: "bob"}); err != nil {
@@ -56,6 +67,10 @@ func TestSQLiteDamagedItem(t *testing.T) {
 		facts, err := s.Identify(ctx, bobID)
 		return facts.User.Name != "" || facts.Policy != nil, err
 	}
+	identifyToken := func(ctx context.Context, s *store.SQLite) (any, error) {
+		facts, err := s.IdentifyToken(ctx, bobToken)
+		return facts.User.Name != "" || facts.Policy != nil, err
+	}
 	head := func(ctx context.Context, s *store.SQLite) (any, error) {
 		_, doc, err := s.Head(ctx)
 		return doc != nil, err
@@ -88,15 +103,27 @@ func TestSQLiteDamagedItem(t *testing.T) {
 			"Users": func(ctx context.Context, s *store.SQLite) (any, error) {
 				return nil, s.Users(ctx, func(broker.User) bool { return true })
 			},
-			"Identify": identify,
-			"Pending":  pending,
+			"Identify":      identify,
+			"IdentifyToken": identifyToken,
+			"Pending":       pending,
 		}},
 		{"identities", `identity "T012AB/U0789"`, reads{
-			"Identity": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Identity(ctx, bobID) },
-			"Identify": identify,
+			"Identity":      func(ctx context.Context, s *store.SQLite) (any, error) { return s.Identity(ctx, bobID) },
+			"Identify":      identify,
+			"IdentifyToken": identifyToken,
+		}},
+		{"proposals", `proposal "01P"`, reads{
+			"Proposal": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Proposal(ctx, "01P") },
+			"Proposals": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return nil, s.Proposals(ctx, func(broker.Proposal) bool { return true })
+			},
+			"Pending": pending,
+			"Walk": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return nil, s.Walk(ctx, store.Visitor{Proposal: func(broker.Proposal) error { return nil }})
+			},
 		}},
 		{"policies", `policy "1"`, reads{"Head": head, "Pending": pending}},
-		{"documents", `document "` + document().Digest() + `"`, reads{"Head": head, "Identify": identify}},
+		{"documents", `document "` + document().Digest() + `"`, reads{"Head": head, "Identify": identify, "IdentifyToken": identifyToken}},
 		{"events", `event "01A"`, reads{
 			"Events": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Events(ctx, broker.EventQuery{}) },
 		}},
@@ -108,7 +135,7 @@ func TestSQLiteDamagedItem(t *testing.T) {
 			"more after it":     `body || '{"hunter2":1}'`,
 			"a newer field":     `json_set(iif(json_valid(body), body, '{}'), '$.hunter2', 1)`,
 			"another type":      `'{"name":["hunter2"],"id":7,"slack":"hunter2","version":"hunter2"}'`,
-			"an unreadable day": `'{"created_at":"hunter2","asked_at":"hunter2","bound_at":"hunter2","time":"hunter2"}'`,
+			"an unreadable day": `'{"created_at":"hunter2","asked_at":"hunter2","bound_at":"hunter2","made_at":"hunter2","time":"hunter2"}'`,
 		} {
 			t.Run(c.table+"/"+damage, func(t *testing.T) {
 				path := newPath(t)

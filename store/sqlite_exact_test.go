@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,53 @@ func TestSQLiteIdentifyOneInstant(t *testing.T) {
 		if identity, err = s.PutIdentity(ctx, identity); err != nil {
 			t.Error(err)
 		}
+	}
+	stop()
+	readers.Wait()
+}
+
+// IdentifyToken reads all parts at one instant.
+func TestSQLiteIdentifyTokenOneInstant(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, newPath(t))
+	if err := s.NameToken(ctx, bobToken, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	// The Owner is always written first, then the application, then the
+	// Identity, so that no instant has one of them ahead of those before it.
+	owner, app, identity := broker.User{Name: "bob"}, broker.User{
+		Name: "ci", IsApp: true, Owner: "bob", Slack: bobID, Tokens: []broker.Token{{ID: bobToken}},
+	}, broker.Identity{Slack: bobID}
+	write := func() {
+		t.Helper()
+		var ownerErr, appErr, identityErr error
+		owner, ownerErr = s.PutUser(ctx, owner)
+		app, appErr = s.PutUser(ctx, app)
+		identity, identityErr = s.PutIdentity(ctx, identity)
+		if err := errors.Join(ownerErr, appErr, identityErr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	writing, stop := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for writing.Err() == nil {
+				facts, err := s.IdentifyToken(ctx, bobToken)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				o, a, i := facts.Owner.Version, facts.User.Version, facts.Identity.Version
+				if o < a || a < i || o > i+1 {
+					t.Errorf("Owner %d, application %d and Identity %d at one instant", o, a, i)
+				}
+			}
+		})
+	}
+	for range 25 {
+		write()
 	}
 	stop()
 	readers.Wait()

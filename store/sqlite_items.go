@@ -40,13 +40,15 @@ var requests = table[broker.Request]{
 
 var users = table[broker.User]{
 	kind: "user",
-	create: `INSERT INTO users (name, email, due, body, version) VALUES (?1, ?2, ?3, ?4, ?5 + 1)
-		ON CONFLICT (name) DO NOTHING`,
-	replace: `UPDATE users SET email = ?2, due = ?3, body = ?4, version = ?5 + 1
-		WHERE name = ?1 AND version = ?5`,
-	read:    `SELECT version, body FROM users WHERE name = ?`,
-	key:     func(u broker.User) []any { return []any{string(u.Name)} },
-	columns: func(u broker.User) []any { return []any{email(u), due(u.Trail)} },
+	create: `INSERT INTO users (name, email, owner, team, person, due, body, version)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 + 1) ON CONFLICT (name) DO NOTHING`,
+	replace: `UPDATE users SET email = ?2, owner = ?3, team = ?4, person = ?5, due = ?6, body = ?7, version = ?8 + 1
+		WHERE name = ?1 AND version = ?8`,
+	read: `SELECT version, body FROM users WHERE name = ?`,
+	key:  func(u broker.User) []any { return []any{string(u.Name)} },
+	columns: func(u broker.User) []any {
+		return []any{email(u), orNull(string(owner(u))), orNull(u.Slack.Team), orNull(u.Slack.User), due(u.Trail)}
+	},
 	version: func(u *broker.User) *int64 { return &u.Version },
 }
 
@@ -60,6 +62,18 @@ var identities = table[broker.Identity]{
 	key:     func(i broker.Identity) []any { return []any{i.Slack.Team, i.Slack.User} },
 	columns: func(i broker.Identity) []any { return []any{string(i.User)} },
 	version: func(i *broker.Identity) *int64 { return &i.Version },
+}
+
+var proposals = table[broker.Proposal]{
+	kind: "proposal",
+	create: `INSERT INTO proposals (id, due, body, version) VALUES (?1, ?2, ?3, ?4 + 1)
+		ON CONFLICT (id) DO NOTHING`,
+	replace: `UPDATE proposals SET due = ?2, body = ?3, version = ?4 + 1
+		WHERE id = ?1 AND version = ?4`,
+	read:    `SELECT version, body FROM proposals WHERE id = ?`,
+	key:     func(p broker.Proposal) []any { return []any{p.ID} },
+	columns: func(p broker.Proposal) []any { return []any{due(p.Trail)} },
+	version: func(p *broker.Proposal) *int64 { return &p.Version },
 }
 
 // email returns the address that u is found by, or nil: a User without one and
@@ -190,4 +204,14 @@ func (s *SQLite) Identity(ctx context.Context, id broker.SlackID) (broker.Identi
 // PutIdentity implements broker.IdentityBook.
 func (s *SQLite) PutIdentity(ctx context.Context, i broker.Identity) (broker.Identity, error) {
 	return put(ctx, s, &identities, i)
+}
+
+// Proposal implements broker.ProposalBook.
+func (s *SQLite) Proposal(ctx context.Context, id string) (broker.Proposal, error) {
+	return get(ctx, s, &proposals, id)
+}
+
+// PutProposal implements broker.ProposalBook.
+func (s *SQLite) PutProposal(ctx context.Context, p broker.Proposal) (broker.Proposal, error) {
+	return put(ctx, s, &proposals, p)
 }

@@ -19,6 +19,7 @@ const settleTries = 100
 const pendingStatement = `
 	SELECT 'request' AS kind, id AS key, due, body FROM requests WHERE due <= ?1
 	UNION ALL SELECT 'user', name, due, body FROM users WHERE due <= ?1
+	UNION ALL SELECT 'proposal', id, due, body FROM proposals WHERE due <= ?1
 	UNION ALL SELECT 'policy', CAST(version AS TEXT), due, body FROM policies WHERE due <= ?1
 	ORDER BY due LIMIT ?2 + 1000` // so many may be damaged without being in the way
 
@@ -54,9 +55,10 @@ func (s *SQLite) Pending(ctx context.Context, now time.Time, limit int) ([]broke
 // Hold implements broker.Outbox.
 func (s *SQLite) Hold(ctx context.Context, ref broker.Ref, now, until time.Time) (bool, error) {
 	statement, ok := map[broker.RefKind]string{
-		broker.RefRequest: `UPDATE requests SET due = ?3 WHERE id = ?1 AND due <= ?2`,
-		broker.RefUser:    `UPDATE users SET due = ?3 WHERE name = ?1 AND due <= ?2`,
-		broker.RefPolicy:  `UPDATE policies SET due = ?3 WHERE version = CAST(?1 AS INTEGER) AND due <= ?2`,
+		broker.RefRequest:  `UPDATE requests SET due = ?3 WHERE id = ?1 AND due <= ?2`,
+		broker.RefUser:     `UPDATE users SET due = ?3 WHERE name = ?1 AND due <= ?2`,
+		broker.RefProposal: `UPDATE proposals SET due = ?3 WHERE id = ?1 AND due <= ?2`,
+		broker.RefPolicy:   `UPDATE policies SET due = ?3 WHERE version = CAST(?1 AS INTEGER) AND due <= ?2`,
 	}[ref.Kind]
 	if !ok {
 		return false, invalid(string(ref.Kind), ref.Key, "nothing of that kind has a trail")
@@ -74,6 +76,9 @@ func trail(ref broker.Ref, body []byte) (broker.Trail, error) {
 	case broker.RefUser:
 		u, err := users.item(ref.Key, 0, body)
 		return u.Trail, err
+	case broker.RefProposal:
+		p, err := proposals.item(ref.Key, 0, body)
+		return p.Trail, err
 	default:
 		p, err := policies.item(ref.Key, 0, body)
 		return p.Trail, err
@@ -89,6 +94,8 @@ func (s *SQLite) Settle(ctx context.Context, ref broker.Ref, settlement broker.S
 		return settle(ctx, s, &requests, settlement, func(r *broker.Request) *broker.Trail { return &r.Trail }, ref.Key)
 	case broker.RefUser:
 		return settle(ctx, s, &users, settlement, func(u *broker.User) *broker.Trail { return &u.Trail }, ref.Key)
+	case broker.RefProposal:
+		return settle(ctx, s, &proposals, settlement, func(p *broker.Proposal) *broker.Trail { return &p.Trail }, ref.Key)
 	case broker.RefPolicy:
 		version, err := strconv.ParseInt(ref.Key, 10, 64)
 		if err != nil {

@@ -64,6 +64,26 @@ func (p *pair) UsersByEmail(ctx context.Context, email string) ([]broker.User, e
 	return p.next().UsersByEmail(ctx, email)
 }
 
+func (p *pair) IdentifyToken(ctx context.Context, id string) (broker.Facts, error) {
+	return p.next().IdentifyToken(ctx, id)
+}
+
+func (p *pair) NameToken(ctx context.Context, id string, user policy.UserName) error {
+	return p.next().NameToken(ctx, id, user)
+}
+
+func (p *pair) Proposal(ctx context.Context, id string) (broker.Proposal, error) {
+	return p.next().Proposal(ctx, id)
+}
+
+func (p *pair) PutProposal(ctx context.Context, proposal broker.Proposal) (broker.Proposal, error) {
+	return p.next().PutProposal(ctx, proposal)
+}
+
+func (p *pair) Proposals(ctx context.Context, yield func(broker.Proposal) bool) error {
+	return p.next().Proposals(ctx, yield)
+}
+
 func (p *pair) Head(ctx context.Context) (broker.Head, *policy.Document, error) {
 	return p.next().Head(ctx)
 }
@@ -74,6 +94,10 @@ func (p *pair) PutPolicy(ctx context.Context, h broker.Head, doc *policy.Documen
 
 func (p *pair) Policy(ctx context.Context, version int64) (broker.Head, *policy.Document, error) {
 	return p.next().Policy(ctx, version)
+}
+
+func (p *pair) Versions(ctx context.Context, before int64, limit int) ([]broker.Head, error) {
+	return p.next().Versions(ctx, before, limit)
 }
 
 func (p *pair) Append(ctx context.Context, events []broker.Event) error {

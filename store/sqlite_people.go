@@ -5,22 +5,18 @@ import (
 	"database/sql"
 
 	"github.com/starback/starback/broker"
-	"github.com/starback/starback/broker/policy"
 )
 
-// usersPage is how many Users are read at a time.
-const usersPage = 100
+// listPage is how many items are read at a time: 1 MB or so of what most Users
+// are.
+const listPage = 1000
 
-// The conditions by which Users are chosen.
+// The statements by which Users and Proposals are chosen.
 const (
-	afterName = `name > ? ORDER BY name LIMIT ?`
-	byEmail   = `email = ? ORDER BY name`
+	usersAfter     = `SELECT name, version, body FROM users WHERE name > ? ORDER BY name LIMIT ?`
+	usersByEmail   = `SELECT name, version, body FROM users WHERE email = ? ORDER BY name`
+	proposalsAfter = `SELECT id, version, body FROM proposals WHERE id > ? ORDER BY id LIMIT ?`
 )
-
-// usersStatement reads the Users that condition chooses.
-func usersStatement(condition string) string {
-	return `SELECT name, version, body FROM users WHERE ` + condition
-}
 
 // identifyStatement reads an Identity, the User it names and the head of the
 // Policy. It always returns one row, with NULL for what does not exist.
@@ -34,49 +30,62 @@ const identifyStatement = `
 // Users implements broker.Registry. It holds no connection while yield runs, so
 // yield may use the store.
 func (s *SQLite) Users(ctx context.Context, yield func(broker.User) bool) error {
-	for after := policy.UserName(""); ; {
-		page, err := s.usersWhere(ctx, afterName, string(after), usersPage)
-		if err != nil {
-			return err
-		}
-		for _, u := range page {
-			if !yield(u) {
-				return nil
-			}
-		}
-		if len(page) < usersPage {
-			return nil
-		}
-		after = page[len(page)-1].Name
-	}
+	return list(ctx, s, &users, usersAfter, yield)
+}
+
+// Proposals implements broker.ProposalBook. Like Users, it leaves the store to
+// yield.
+func (s *SQLite) Proposals(ctx context.Context, yield func(broker.Proposal) bool) error {
+	return list(ctx, s, &proposals, proposalsAfter, yield)
 }
 
 // UsersByEmail implements broker.IdentityBook. The Users are in order of name.
 func (s *SQLite) UsersByEmail(ctx context.Context, email string) ([]broker.User, error) {
-	return s.usersWhere(ctx, byEmail, orNull(email))
+	return choose(ctx, s, &users, usersByEmail, orNull(email))
 }
 
-// usersWhere returns the Users that condition chooses.
-func (s *SQLite) usersWhere(ctx context.Context, condition string, args ...any) ([]broker.User, error) {
-	const doing = "reading users"
-	rows, err := s.reader.QueryContext(ctx, usersStatement(condition), args...)
+// list calls yield for each item, until it returns false. The parameters of
+// statement are the key of the last item of the page before, and how many items
+// a page has.
+func list[T any](ctx context.Context, s *SQLite, t *table[T], statement string, yield func(T) bool) error {
+	for after := ""; ; {
+		page, err := choose(ctx, s, t, statement, after, listPage)
+		if err != nil {
+			return err
+		}
+		for _, item := range page {
+			if !yield(item) {
+				return nil
+			}
+		}
+		if len(page) < listPage {
+			return nil
+		}
+		after = name(t.key(page[len(page)-1]))
+	}
+}
+
+// choose returns the items whose key, version and body statement reads.
+func choose[T any](ctx context.Context, s *SQLite, t *table[T], statement string, args ...any) ([]T, error) {
+	doing := "reading " + t.kind + "s"
+	rows, err := s.reader.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, unavailable(doing, err)
 	}
 	defer rows.Close()
-	var found []broker.User
+	var found []T
 	for rows.Next() {
-		var name string
+		var key string
 		var version int64
 		var body []byte
-		if err := rows.Scan(&name, &version, &body); err != nil {
+		if err := rows.Scan(&key, &version, &body); err != nil {
 			return nil, unavailable(doing, err)
 		}
-		u, err := users.item(name, version, body)
+		item, err := t.item(key, version, body)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, u)
+		found = append(found, item)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, unavailable(doing, err)
@@ -84,34 +93,57 @@ func (s *SQLite) usersWhere(ctx context.Context, condition string, args ...any) 
 	return found, nil
 }
 
+// A joined is an item that a statement found beside others. If it found none,
+// there is no version.
+type joined struct {
+	version sql.Null[int64]
+	body    []byte
+}
+
+// joined puts together what was found under the key, nothing if nothing was.
+func (t *table[T]) joined(key string, j joined) (found T, err error) {
+	if !j.version.Valid {
+		return found, nil
+	}
+	return t.item(key, j.version.V, j.body)
+}
+
+// A joinedHead is the head of the Policy, found beside others.
+type joinedHead struct {
+	version sql.Null[int64]
+	digest  sql.Null[string]
+}
+
 // Identify implements broker.Ledger. One statement reads the Identity, the User
-// it names and the head of the Policy, so that all three are of one instant. A
-// document never changes under its digest, so it may be read afterwards.
+// it names and the head of the Policy, so that all three are of one instant.
 func (s *SQLite) Identify(ctx context.Context, id broker.SlackID) (broker.Facts, error) {
-	var identityVersion, userVersion, policyVersion sql.Null[int64]
-	var identityBody, userBody []byte
-	var digest sql.Null[string]
-	row := s.reader.QueryRowContext(ctx, identifyStatement, id.Team, id.User)
-	err := row.Scan(&identityVersion, &identityBody, &userVersion, &userBody, &policyVersion, &digest)
+	var identity, user joined
+	var head joinedHead
+	err := s.reader.QueryRowContext(ctx, identifyStatement, id.Team, id.User).Scan(
+		&identity.version, &identity.body, &user.version, &user.body, &head.version, &head.digest)
 	if err != nil {
 		return broker.Facts{}, unavailable("identifying "+id.String(), err)
 	}
 	var facts broker.Facts
-	if identityVersion.Valid {
-		if facts.Identity, err = identities.item(id.String(), identityVersion.V, identityBody); err != nil {
-			return broker.Facts{}, err
-		}
+	if facts.Identity, err = identities.joined(id.String(), identity); err != nil {
+		return broker.Facts{}, err
 	}
-	if userVersion.Valid {
-		if facts.User, err = users.item(string(facts.Identity.User), userVersion.V, userBody); err != nil {
-			return broker.Facts{}, err
-		}
+	if facts.User, err = users.joined(string(facts.Identity.User), user); err != nil {
+		return broker.Facts{}, err
 	}
-	if policyVersion.Valid {
-		facts.PolicyVersion = policyVersion.V
-		if facts.Policy, err = s.headDocument(ctx, digest.V); err != nil {
-			return broker.Facts{}, err
-		}
+	return s.withPolicy(ctx, facts, head)
+}
+
+// withPolicy adds the Policy to facts that were read together with its head. A
+// document never changes under its digest, so it may be read afterwards.
+func (s *SQLite) withPolicy(ctx context.Context, facts broker.Facts, head joinedHead) (broker.Facts, error) {
+	if !head.version.Valid {
+		return facts, nil
 	}
+	doc, err := s.headDocument(ctx, head.digest.V)
+	if err != nil {
+		return broker.Facts{}, err
+	}
+	facts.Policy, facts.PolicyVersion = doc, head.version.V
 	return facts, nil
 }

@@ -94,6 +94,34 @@ func (s *SQLite) Policy(ctx context.Context, version int64) (broker.Head, *polic
 	return row.Head, doc, nil
 }
 
+// Versions implements broker.PolicyBook.
+func (s *SQLite) Versions(ctx context.Context, before int64, limit int) ([]broker.Head, error) {
+	const doing = "reading the policy's versions"
+	rows, err := s.reader.QueryContext(ctx,
+		`SELECT version, revision, body FROM policies WHERE ?1 = 0 OR version < ?1 ORDER BY version DESC LIMIT ?2`, before, max(limit, 0))
+	if err != nil {
+		return nil, unavailable(doing, err)
+	}
+	defer rows.Close()
+	var heads []broker.Head
+	for rows.Next() {
+		var version, revision int64
+		var body []byte
+		if err := rows.Scan(&version, &revision, &body); err != nil {
+			return nil, unavailable(doing, err)
+		}
+		row, err := policies.item(name([]any{version}), revision, body)
+		if err != nil {
+			return nil, err
+		}
+		heads = append(heads, row.Head)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, unavailable(doing, err)
+	}
+	return heads, nil
+}
+
 // headDocument returns the document of the head, whose digest the caller has
 // just read.
 func (s *SQLite) headDocument(ctx context.Context, digest string) (*policy.Document, error) {

@@ -65,6 +65,53 @@ func TestMigrateFromEverySchema(t *testing.T) {
 	}
 }
 
+// What schema 1 holds of a User is found by the User's Token afterwards. A body
+// that cannot be read is no reason not to open the file.
+func TestMigrateUsers(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "store.db")
+	db := writerAt(t, path)
+	if err := prepare(ctx, db, path, migrations[:1]); err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"alice": `{"name":"alice","id":"01A","owner":"bob","tokens":[{"id":"a"}]}`,
+		"bob":   `{"name":"bob","id":"01B"}`,
+		"ci":    `{"name":"ci","id":"01C","is_app":true,"owner":"bob","slack":{"team":"T1","user":"U1"},"tokens":[{"id":"c"}]}`,
+		"eve":   `hunter2`,
+	} {
+		if _, err := db.Exec(`INSERT INTO users (name, version, body) VALUES (?, 7, ?)`, name, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := OpenSQLite(ctx, path, SQLiteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, id := range []broker.SlackID{{Team: "T1", User: "U1"}, {Team: "T1"}, {User: "U1"}} {
+		if _, err := s.exec(ctx, "", `INSERT INTO identities VALUES (?, ?, 1, 'ci', '{"user":"ci"}')`, id.Team, id.User); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type found struct{ user, owner, identity policy.UserName }
+	for id, want := range map[string]found{"a": {"alice", "", ""}, "c": {"ci", "bob", "ci"}} {
+		if err := s.NameToken(ctx, id, want.user); err != nil {
+			t.Fatal(err)
+		}
+		facts, err := s.IdentifyToken(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (found{facts.User.Name, facts.Owner.Name, facts.Identity.User}); got != want || facts.User.Version != 7 {
+			t.Errorf("%s: found %+v at version %d, want %+v at 7", id, got, facts.User.Version, want)
+		}
+	}
+	if _, err := s.User(ctx, "eve"); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("the damaged user: %v, want ErrUnavailable", err)
+	}
+}
+
 // A further step keeps what is stored, and an older Starback then stays away.
 func TestMigrateFurther(t *testing.T) {
 	ctx := t.Context()
@@ -212,9 +259,12 @@ func TestQueryPlans(t *testing.T) {
 	wantNoScan(t, s, "user", users.read, "alice")
 	wantNoScan(t, s, "identity", identities.read, "T", "U")
 	wantNoScan(t, s, "policy", policies.read, 1)
-	wantNoScan(t, s, "email", usersStatement(byEmail), "alice@example.com")
-	wantNoScan(t, s, "page of users", usersStatement(afterName), "alice", 100)
+	wantNoScan(t, s, "email", usersByEmail, "alice@example.com")
+	wantNoScan(t, s, "page of users", usersAfter, "alice", 100)
+	wantNoScan(t, s, "proposal", proposals.read, "01P")
+	wantNoScan(t, s, "page of proposals", proposalsAfter, "01P", 100)
 	wantNoScan(t, s, "identify", identifyStatement, "T", "U")
+	wantNoScan(t, s, "identify token", identifyTokenStatement, "token")
 	wantNoScan(t, s, "pending", pendingStatement, 1, 10)
 }
 
@@ -244,7 +294,7 @@ func wantNoScan(t *testing.T, s *SQLite, name, statement string, args ...any) {
 // Nothing that is stored has room for a Secret.
 func TestNoSecretIsStored(t *testing.T) {
 	for _, item := range []any{
-		broker.Request{}, broker.User{}, broker.Identity{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
+		broker.Request{}, broker.User{}, broker.Identity{}, broker.Proposal{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
 	} {
 		if holds(reflect.TypeOf(item), reflect.TypeFor[broker.Secret](), map[reflect.Type]bool{}) {
 			t.Errorf("%T holds a Secret", item)

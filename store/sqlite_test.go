@@ -57,7 +57,7 @@ func open(t testing.TB, path string) *store.SQLite {
 }
 
 // raw opens the file at path as any other program would.
-func raw(t *testing.T, path string) *sql.DB {
+func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
@@ -69,7 +69,7 @@ func raw(t *testing.T, path string) *sql.DB {
 
 // rawExec runs statements against the file at path, without waiting for the
 // disk.
-func rawExec(t *testing.T, path string, statements ...string) {
+func rawExec(t testing.TB, path string, statements ...string) {
 	t.Helper()
 	db := raw(t, path+"?_pragma=synchronous(off)")
 	for _, statement := range statements {
@@ -314,9 +314,13 @@ func TestSQLiteAppendOnly(t *testing.T) {
 	if _, err := s.PutUser(t.Context(), broker.User{Name: "alice"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.NameToken(t.Context(), "token0000001", "alice"); err != nil {
+		t.Fatal(err)
+	}
 	db := raw(t, path)
 	for _, statement := range []string{
 		`DELETE FROM events`, `UPDATE events SET actor = 'mallory'`, `DELETE FROM users`,
+		`DELETE FROM tokens`, `UPDATE tokens SET user = 'mallory'`, `UPDATE tokens SET id = 'mallory'`,
 	} {
 		if _, err := db.Exec(statement); err == nil {
 			t.Errorf("%s: done, want it refused", statement)

@@ -1,5 +1,6 @@
-// Package store keeps what Starback knows: Users, Identities, Requests, the
-// versions of the Policy, the audit index and the Jobs that wait.
+// Package store keeps what Starback knows: Users with their Tokens, Identities,
+// Requests, Proposals, the versions of the Policy, the audit index and the Jobs
+// that wait.
 //
 // A store promises, beyond what package broker's interfaces say:
 //
@@ -30,8 +31,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
 )
 
 // unavailable says that doing what failed because of the engine, the disk or
@@ -93,4 +96,17 @@ func due(t broker.Trail) any {
 		return nil
 	}
 	return at.UnixMilli()
+}
+
+// hasToken says whether u has a Token with the ID, of use or not.
+func hasToken(u broker.User, id string) bool {
+	return slices.ContainsFunc(u.Tokens, func(t broker.Token) bool { return t.ID == id })
+}
+
+// owner returns the name of the User who answers for u, empty for a person.
+func owner(u broker.User) policy.UserName {
+	if !u.IsApp {
+		return ""
+	}
+	return u.Owner
 }

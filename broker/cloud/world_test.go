@@ -31,13 +31,15 @@ var began = time.Now().UTC().Truncate(time.Second)
 // A world is AWS in the sandbox, with a user who may assume roles.
 type world struct {
 	*sandbox.AWS
-	url  string
-	user sandbox.Key
+	url   string
+	user  sandbox.Key
+	clock time.Duration // of AWS, ahead of the machine's
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{AWS: sandbox.NewAWS(sandbox.AWSConfig{Now: func() time.Time { return began }})}
+	w := &world{}
+	w.AWS = sandbox.NewAWS(sandbox.AWSConfig{Now: func() time.Time { return began.Add(w.clock) }})
 	w.user = w.AddUser(account, "starback")
 	w.AddRole(sandbox.Role{ARN: baseRole, MaxSessionDuration: 12 * time.Hour})
 	trusted := []string{w.user.ARN, baseRole}

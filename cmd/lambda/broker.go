@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/starback/starback/bot"
@@ -23,6 +24,10 @@ const (
 	// margin is what is left of the function's time when work stops, to report
 	// what was done in.
 	margin = 5 * time.Second
+	// callTimeout is how long one try of a call to AWS may take. The SDK tries
+	// three times, so a connection that has gone silent costs this long and not
+	// all of the 20 s that AWS has of an attempt.
+	callTimeout = 5 * time.Second
 	// dueBudget is how long a batch may spend on the trail.
 	dueBudget = 5 * time.Second
 	// deliveries is how often SQS delivers a Job before it is put aside. It is
@@ -56,8 +61,9 @@ func newParts(ctx context.Context, getenv func(string) string, out io.Writer) (*
 	if err != nil {
 		return nil, nil, err
 	}
+	awsCfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(callTimeout)
 	settings := config.Read(getenv)
-	if err := settings.Resolve(ctx, awsCfg); err != nil {
+	if err := resolve(ctx, settings, awsCfg); err != nil {
 		return nil, nil, err
 	}
 	check := settings.Check
@@ -122,12 +128,12 @@ func (b *brokerFunction) do(ctx context.Context, m events.SQSMessage) error {
 	var later *bot.Later
 	switch {
 	case err == nil:
+	case job.Tries+1 >= deliveries:
+		b.worker.GiveUp(ctx, job, err)
 	case errors.As(err, &later):
 		if hidden := b.queue.hide(ctx, m, later.After); hidden != nil {
 			b.log.Warn("a job comes back later than it need", "job", job.ID, "err", hidden)
 		}
-	case job.Tries+1 >= deliveries:
-		b.worker.GiveUp(ctx, job, err)
 	default:
 		b.log.Error("a job failed; it will be delivered again", "job", job.ID, "err", err)
 	}

@@ -35,26 +35,37 @@ func TestColdStart(t *testing.T) {
 		return path
 	}
 	full, bare := stripped("full", "."), stripped("bare", "./testdata/bare")
-	fmt.Printf("%-10s %14s %12s %10s\n", "function", "exec to /next", "resident", "zip")
-	for _, tt := range []struct{ name, path string }{{"bare", bare}, {"front", full}, {"broker", full}, {"janitor", full}} {
-		var starts []time.Duration
-		var resident []int
-		for range 15 {
-			f := startFunction(t, tt.path, time.Minute, append(c.env, "STARBACK_FUNCTION="+tt.name)...)
+	// Straight to the Parameter Store, with the secrets that serverless.yml
+	// gives each function.
+	env := append(slices.Clone(c.env), "AWS_ENDPOINT_URL="+c.serve(c.aws))
+	functions := []struct{ name, path, without string }{
+		{"bare", bare, "SLACK_APP_TOKEN"}, {"front", full, "SLACK_BOT_TOKEN"}, {"broker", full, "SLACK_APP_TOKEN"}, {"janitor", full, "SLACK_SIGNING_SECRET"},
+	}
+	times, resident := map[string][]time.Duration{}, map[string][]int{}
+	for range coldStarts { // in turn: what else the machine does, it does to all
+		for _, fn := range functions {
+			f := startFunction(t, fn.path, time.Minute, append(slices.Clone(env), "STARBACK_FUNCTION="+fn.name, fn.without+"=")...)
 			select {
 			case <-f.ready:
 			case <-f.exited:
-				t.Fatalf("%s does not start\n%s", tt.name, f.output())
+				t.Fatalf("%s does not start\n%s", fn.name, f.output())
 			}
-			starts = append(starts, f.init)
-			resident = append(resident, residentKB(t, f.cmd.Process.Pid))
+			times[fn.name] = append(times[fn.name], f.init)
+			resident[fn.name] = append(resident[fn.name], residentKB(t, f.cmd.Process.Pid))
 			f.kill()
 		}
-		slices.Sort(starts)
-		slices.Sort(resident)
-		fmt.Printf("%-10s %11.1f ms %9.1f MB %7.1f MB\n", tt.name, float64(starts[7].Microseconds())/1000, float64(resident[7])/1024, zipped(t, tt.path))
+	}
+	fmt.Printf("%-10s %14s %12s %10s\n", "function", "exec to /next", "resident", "zip")
+	for _, fn := range functions {
+		slices.Sort(times[fn.name])
+		slices.Sort(resident[fn.name])
+		fmt.Printf("%-10s %11.1f ms %9.1f MB %7.1f MB\n", fn.name, float64(times[fn.name][coldStarts/2].Microseconds())/1000,
+			float64(resident[fn.name][coldStarts/2])/1024, zipped(t, fn.path))
 	}
 }
+
+// coldStarts is how often each function is started; the medians are shown.
+const coldStarts = 41
 
 // residentKB is the resident memory of a process, in KiB, where the system has
 // /proc.

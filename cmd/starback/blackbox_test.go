@@ -8,13 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,52 +22,27 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/starback/starback/internal/dynamolocal"
+	"github.com/starback/starback/internal/faultproxy"
 	"github.com/starback/starback/sandbox"
 )
 
 // An engine answers as AWS: STS with a role for the test policy, and SSM with
 // Starback's key.
 type engine struct {
-	url     string
+	wire    *faultproxy.Proxy // in front of it
 	env     []string
-	assumed func() int // AssumeRole calls so far
-	secrets []string   // what must not be found anywhere
-	console bool       // it has a sign-in endpoint
+	secrets []string // what must not be found anywhere
+	console bool     // it has a sign-in endpoint
 }
 
-var engines = map[string]func(*testing.T) engine{"sandbox": sandboxEngine, "moto": motoEngine, "sandbox, on DynamoDB": dynamoEngine}
-
-// dynamoEngine is the sandbox's AWS, with DynamoDB Local for a store.
-func dynamoEngine(t *testing.T) engine {
-	dynamo := dynamolocal.Config(t)
-	e := sandboxEngine(t)
-	table := dynamolocal.TableName()
-	e.env = append(e.env, "STARBACK_STORE=dynamodb:"+table, "AWS_ENDPOINT_URL_DYNAMODB="+aws.ToString(dynamo.BaseEndpoint))
-	cmd := exec.Command(binary, "store", "init", "--store", "dynamodb:"+table)
-	cmd.Env = environment(e.env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("store init: %v\n%s", err, out)
-	}
-	return e
-}
+var engines = map[string]func(*testing.T) engine{"sandbox": sandboxEngine, "moto": motoEngine}
 
 func sandboxEngine(t *testing.T) engine {
 	cloud := sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now, TokenSize: 4096})
 	server := httptest.NewServer(cloud)
 	t.Cleanup(server.Close)
-	e := engine{url: server.URL, secrets: []string{sandbox.Marker}, console: true}
-	e.env = useSandbox(t, cloud, server.URL)
-	e.assumed = func() int {
-		n := 0
-		for _, call := range cloud.Calls() {
-			if call.Action == "AssumeRole" {
-				n++
-			}
-		}
-		return n
-	}
-	return e
+	wire := faultproxy.New(t, server.URL, faultproxy.Action)
+	return engine{wire: wire, env: useSandbox(t, cloud, wire.URL), secrets: []string{sandbox.Marker}, console: true}
 }
 
 // useSandbox puts the test policy's roles and Starback's key into a sandbox's
@@ -128,13 +101,8 @@ func motoEngine(t *testing.T) engine {
 			t.Fatal("moto does not listen")
 		}
 	}
-	// A proxy counts what reaches moto.
-	var assumed atomic.Int64
-	target := &url.URL{Scheme: "http", Host: address}
-	proxy := httptest.NewServer(countAssumeRole(target, &assumed))
-	t.Cleanup(proxy.Close)
-
-	cfg := awsClient(t, proxy.URL, "AKIAEXAMPLEEXAMPLE00", "moto-accepts-any-secret", "")
+	wire := faultproxy.New(t, "http://"+address, faultproxy.Action)
+	cfg := awsClient(t, wire.URL, "AKIAEXAMPLEEXAMPLE00", "moto-accepts-any-secret", "")
 	secret := "moto-base-secret-not-to-be-seen"
 	_, err = ssm.NewFromConfig(cfg).PutParameter(t.Context(), &ssm.PutParameterInput{
 		Name: aws.String("/starback/base"), Type: "SecureString",
@@ -144,40 +112,9 @@ func motoEngine(t *testing.T) engine {
 		t.Fatal(err)
 	}
 	return engine{
-		url: proxy.URL, env: awsEnvironment(proxy.URL, "AKIAEXAMPLEEXAMPLE00", "moto-accepts-any-secret"),
-		assumed: func() int { return int(assumed.Load()) }, secrets: []string{secret, sandbox.Marker},
+		wire: wire, env: awsEnvironment(wire.URL, "AKIAEXAMPLEEXAMPLE00", "moto-accepts-any-secret"),
+		secrets: []string{secret, sandbox.Marker},
 	}
-}
-
-// countAssumeRole forwards everything, and counts the AssumeRole calls.
-func countAssumeRole(target *url.URL, n *atomic.Int64) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		if strings.Contains(string(body), "Action=AssumeRole") {
-			n.Add(1)
-		}
-		out, err := http.NewRequestWithContext(r.Context(), r.Method, target.String()+r.URL.RequestURI(), strings.NewReader(string(body)))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		out.Header = r.Header.Clone()
-		res, err := http.DefaultTransport.RoundTrip(out)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer res.Body.Close()
-		for name, values := range res.Header {
-			w.Header()[name] = values
-		}
-		w.WriteHeader(res.StatusCode)
-		_, _ = io.Copy(w, res.Body)
-	})
 }
 
 func awsClient(t *testing.T, endpoint, id, secret, token string) aws.Config {
@@ -195,113 +132,120 @@ func awsClient(t *testing.T, endpoint, id, secret, token string) aws.Config {
 // command over HTTP becomes credentials that work, in a message only the
 // requester sees, with the trail in the log, the store and the channel.
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	for name, newEngine := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newEngine(t)
-			slack, slackURL := newSlack(t)
-			folder := t.TempDir()
-			env := append(slackEnvironment(slack, slackURL, folder), e.env...)
-			apply(t, env)
-			p := start(t, env)
-			slack.SetApp("http://" + p.addr)
-
-			if status, body := p.get("/healthz"); status != 200 {
-				t.Errorf("/healthz: %d %s", status, body)
-			}
-			if status, body := p.get("/readyz"); status != 200 || !strings.Contains(body, `"aws":"ok"`) {
-				t.Errorf("/readyz: %d %s", status, body)
-			}
-
-			ack, err := slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h INC-4711 checking queue depth")
-			if err != nil || ack.Status != 200 || len(ack.Body) != 0 {
-				t.Fatalf("the command was answered %d %q, %v", ack.Status, ack.Body, err)
-			}
-			message := answer(t, slack, "U0ALICE", 1)
-			keys := pasted(t, message)
-
-			// Only she sees it.
-			for _, other := range []string{"U0BOB", "U0CAROL"} {
-				for _, m := range slack.Seen(other) {
-					if strings.Contains(string(m.Blocks)+m.Text, keys["AWS_SECRET_ACCESS_KEY"]) {
-						t.Errorf("%s sees the credentials", other)
-					}
-				}
-			}
-
-			// The trail names one Session everywhere.
-			asked, issued := p.waitForTrail("request.asked", 1)[0], p.waitForTrail("session.issued", 1)[0]
-			if issued.Actor != "alice" || issued.Role != "prod-readonly" || issued.AccountID != "111122223333" || issued.Ticket != "INC-4711" ||
-				issued.Reason != "checking queue depth" || issued.Decision != "allow" || issued.Outcome != "ok" || issued.AccessKeyID != keys["AWS_ACCESS_KEY_ID"] ||
-				issued.PolicyVersion != 2 || issued.ExpiresAt == "" || issued.SessionID == "" || asked.SessionID != issued.SessionID || asked.RequestID != issued.RequestID {
-				t.Errorf("the trail says\n%+v\n%+v", asked, issued)
-			}
-			want := regexp.MustCompile(`^arn:aws:sts::111122223333:assumed-role/(starback/)?ReadOnly/alice@` + issued.SessionID + `$`)
-
-			t.Run("SDK", func(t *testing.T) {
-				cfg := awsClient(t, e.url, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"])
-				out, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !want.MatchString(aws.ToString(out.Arn)) {
-					t.Errorf("AWS knows the caller as %s, want %s", aws.ToString(out.Arn), want)
-				}
-			})
-			t.Run("CLI", func(t *testing.T) {
-				if testing.Short() {
-					t.Skip("unit tests run no AWS CLI")
-				}
-				cli, err := exec.LookPath("aws")
-				if err != nil {
-					t.Skip("the AWS CLI is not on this machine; the SDK has made the same call")
-				}
-				cmd := exec.Command(cli, "sts", "get-caller-identity", "--output", "json", "--region", "eu-west-1", "--endpoint-url", e.url)
-				// The machine's own environment: the CLI may need it to run.
-				cmd.Env = append(os.Environ(), "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
-				for name, value := range keys {
-					cmd.Env = append(cmd.Env, name+"="+value)
-				}
-				out, err := cmd.CombinedOutput()
-				var who struct{ Arn string }
-				if err != nil || json.Unmarshal(out, &who) != nil || !want.MatchString(who.Arn) {
-					t.Errorf("aws sts get-caller-identity: %v, %s, want %s", err, out, want)
-				}
-			})
-
-			// The audit channel tells of it, without being able to use it.
-			told := waitForChannel(t, slack, audit, issued.SessionID)
-			if strings.Contains(told, keys["AWS_SECRET_ACCESS_KEY"]) || !strings.Contains(told, "checking queue depth") {
-				t.Errorf("the audit channel says\n%s", told)
-			}
-
-			// The very same bytes again: answered, and nothing minted.
-			if again, err := ack.Request.Send(t.Context()); err != nil || again.Status != 200 {
-				t.Errorf("the replay was answered %d, %v", again.Status, err)
-			}
-			answer(t, slack, "U0ALICE", 2)
-			if n := e.assumed(); n != 1 {
-				t.Errorf("AssumeRole was called %d times for one command", n)
-			}
-
-			if e.console {
-				consoleWorks(t, slack, p)
-			}
-
-			p.stop()
-			secrets := append([]string{keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"][:100], slack.SigningSecret(), slack.BotToken(), slackURL + "/commands/"}, e.secrets...)
-			if found := leaks(t, folder, p.output(), secrets...); len(found) > 0 {
-				t.Errorf("a secret is in %s", strings.Join(found, ", "))
-			}
-			// The search does find what is there.
-			planted := filepath.Join(folder, "planted")
-			if err := os.WriteFile(planted, []byte("x"+secrets[0]+"x"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if found := leaks(t, folder, "", secrets...); len(found) != 1 || found[0] != "planted" {
-				t.Errorf("the search for secrets found %q, not the planted one", found)
-			}
+			onEachStore(t, func(t *testing.T, k *keeper) { mainJob(t, newEngine(t), k) })
 		})
+	}
+}
+
+// mainJob is TestMainJob with one AWS and one store.
+func mainJob(t *testing.T, e engine, k *keeper) {
+	slack, slackURL := newSlack(t)
+	env := append(append(slackEnvironment(slack, slackURL), e.env...), k.env...)
+	if err := apply(env); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, env)
+	slack.SetApp("http://" + p.addr)
+
+	if status, body := p.get("/healthz"); status != 200 {
+		t.Errorf("/healthz: %d %s", status, body)
+	}
+	if status, body := p.get("/readyz"); status != 200 || !strings.Contains(body, `"aws":"ok"`) {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+
+	ack, err := slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h INC-4711 checking queue depth")
+	if err != nil || ack.Status != 200 || len(ack.Body) != 0 {
+		t.Fatalf("the command was answered %d %q, %v", ack.Status, ack.Body, err)
+	}
+	message := answer(t, slack, "U0ALICE", 1)
+	keys := pasted(t, message)
+
+	// Only she sees it.
+	for _, other := range []string{"U0BOB", "U0CAROL"} {
+		for _, m := range slack.Seen(other) {
+			if strings.Contains(string(m.Blocks)+m.Text, keys["AWS_SECRET_ACCESS_KEY"]) {
+				t.Errorf("%s sees the credentials", other)
+			}
+		}
+	}
+
+	// The trail names one Session everywhere.
+	asked, issued := p.waitForTrail("request.asked", 1)[0], p.waitForTrail("session.issued", 1)[0]
+	if issued.Actor != "alice" || issued.Role != "prod-readonly" || issued.AccountID != "111122223333" || issued.Ticket != "INC-4711" ||
+		issued.Reason != "checking queue depth" || issued.Decision != "allow" || issued.Outcome != "ok" || issued.AccessKeyID != keys["AWS_ACCESS_KEY_ID"] ||
+		issued.PolicyVersion != 2 || issued.ExpiresAt == "" || issued.SessionID == "" || asked.SessionID != issued.SessionID || asked.RequestID != issued.RequestID {
+		t.Errorf("the trail says\n%+v\n%+v", asked, issued)
+	}
+	want := regexp.MustCompile(`^arn:aws:sts::111122223333:assumed-role/(starback/)?ReadOnly/alice@` + issued.SessionID + `$`)
+
+	t.Run("SDK", func(t *testing.T) {
+		cfg := awsClient(t, e.wire.URL, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"])
+		out, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !want.MatchString(aws.ToString(out.Arn)) {
+			t.Errorf("AWS knows the caller as %s, want %s", aws.ToString(out.Arn), want)
+		}
+	})
+	t.Run("CLI", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("unit tests run no AWS CLI")
+		}
+		cli, err := exec.LookPath("aws")
+		if err != nil {
+			t.Skip("the AWS CLI is not on this machine; the SDK has made the same call")
+		}
+		cmd := exec.Command(cli, "sts", "get-caller-identity", "--output", "json", "--region", "eu-west-1", "--endpoint-url", e.wire.URL)
+		// The machine's own environment: the CLI may need it to run.
+		cmd.Env = append(os.Environ(), "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+		for name, value := range keys {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		out, err := cmd.CombinedOutput()
+		var who struct{ Arn string }
+		if err != nil || json.Unmarshal(out, &who) != nil || !want.MatchString(who.Arn) {
+			t.Errorf("aws sts get-caller-identity: %v, %s, want %s", err, out, want)
+		}
+	})
+
+	// The audit channel tells of it, without being able to use it.
+	told := waitForChannel(t, slack, audit, issued.SessionID)
+	if strings.Contains(told, keys["AWS_SECRET_ACCESS_KEY"]) || !strings.Contains(told, "checking queue depth") {
+		t.Errorf("the audit channel says\n%s", told)
+	}
+
+	// The very same bytes again: answered, and nothing minted.
+	if again, err := ack.Request.Send(t.Context()); err != nil || again.Status != 200 {
+		t.Errorf("the replay was answered %d, %v", again.Status, err)
+	}
+	answer(t, slack, "U0ALICE", 2)
+	if n := e.wire.Counts()["AssumeRole"]; n != 1 {
+		t.Errorf("AssumeRole was called %d times for one command", n)
+	}
+
+	if e.console {
+		consoleWorks(t, slack, p)
+	}
+
+	p.stop()
+	k.dump(t)
+	secrets := append([]string{keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"][:100], slack.SigningSecret(), slack.BotToken(), slackURL + "/commands/"}, e.secrets...)
+	if found := leaks(t, k.folder, p.output(), secrets...); len(found) > 0 {
+		t.Errorf("a secret is in %s", strings.Join(found, ", "))
+	}
+	// The search does find what is there.
+	planted := filepath.Join(k.folder, "planted")
+	if err := os.WriteFile(planted, []byte("x"+secrets[0]+"x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found := leaks(t, k.folder, "", secrets...); len(found) != 1 || found[0] != "planted" {
+		t.Errorf("the search for secrets found %q, not the planted one", found)
 	}
 }
 
@@ -415,7 +359,7 @@ func consoleLink(t *testing.T, m sandbox.Message) string {
 // says.
 func waitForChannel(t *testing.T, slack *sandbox.Slack, channel, something string) string {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	var all string
 	_, err := slack.WaitFor(ctx, "U0CAROL", func([]sandbox.Message) bool {

@@ -7,8 +7,121 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starback/starback/internal/faultproxy"
 	"github.com/starback/starback/sandbox"
 )
+
+// A failure is one way in which a neighbour fails, and what comes of it.
+type failure struct {
+	name    string
+	fail    func(*house)
+	says    string // to Alice, while it lasts
+	event   string // of the trail, about what she asked for
+	outcome string
+}
+
+// awsFails has a call of AWS's fail as AWS itself does.
+func awsFails(action string, f sandbox.Fault) func(*house) {
+	return func(h *house) {
+		h.aws.SetFault(func(_, called string) *sandbox.Fault {
+			if called == action {
+				return &f
+			}
+			return nil
+		})
+	}
+}
+
+// slackFails has a call of Slack's fail as Slack itself does.
+func slackFails(method string, f sandbox.SlackFault) func(*house) {
+	return func(h *house) {
+		h.slack.SetFault(func(called string) *sandbox.SlackFault {
+			if called == method {
+				return &f
+			}
+			return nil
+		})
+	}
+}
+
+// onWire has a call to AWS or Slack fail as networks do.
+func onWire(name string, f func(*house) faultproxy.Fault) func(*house) {
+	return func(h *house) {
+		h.awsWire.SetRule(faultproxy.On(f(h), name))
+		h.slackWire.SetRule(faultproxy.On(f(h), name))
+	}
+}
+
+// Faults that need a house's gate, and one that does not, as onWire takes them.
+func stall(h *house) faultproxy.Fault { return faultproxy.Stall(h.gate) }
+func late(h *house) faultproxy.Fault  { return faultproxy.Late(h.gate) }
+func half(*house) faultproxy.Fault    { return faultproxy.Half }
+func drop(*house) faultproxy.Fault    { return faultproxy.Drop }
+func lose(*house) faultproxy.Fault    { return faultproxy.Lose }
+func garbage(*house) faultproxy.Fault { return faultproxy.Garbage }
+
+// code is AWS's answer that something failed.
+func code(status int, code string) sandbox.Fault {
+	return sandbox.Fault{Status: status, Code: code, Message: "a fault"}
+}
+
+// What people are told, as far as it tells one failure from another.
+const (
+	saysKeys       = "AWS_SESSION_TOKEN"
+	saysNoLink     = "The console link could not be made; the keys below are good"
+	saysUnexpected = "AWS answered with something unexpected, so nothing was issued"
+	saysLate       = "AWS did not answer in time, so nothing was issued"
+	saysBase       = "AWS does not accept Starback's own credentials, so nothing was issued"
+	saysUnknown    = "Slack did not tell Starback who you are, so nothing was issued"
+)
+
+// failures are those of AWS and Slack. tableFailures are the store's.
+var failures = []failure{
+	{"STS denies", awsFails("AssumeRole", code(403, "AccessDenied")), "AWS refused to let Starback assume that role", "session.failed", "aws.access"},
+	{"STS throttles", awsFails("AssumeRole", code(400, "Throttling")), "being asked too much", "session.failed", "aws.throttled"},
+	{"STS is not on in the Region", awsFails("AssumeRole", code(403, "RegionDisabledException")), "STS is not switched on", "session.failed", "aws.region"},
+	{"session policy and tags too large", awsFails("AssumeRole", code(400, "PackedPolicyTooLarge")), "too large together", "session.failed", "aws.policy_size"},
+	{"STS hangs up", awsFails("AssumeRole", sandbox.Fault{Drop: true}), saysUnexpected, "session.failed", "aws"},
+	{"STS talks rubbish", awsFails("AssumeRole", sandbox.Fault{Garbage: true}), saysUnexpected, "session.failed", "aws"},
+	{"STS does the work, then fails", awsFails("AssumeRole", sandbox.Fault{After: true, Status: 500, Code: "InternalFailure"}), saysUnexpected, "session.failed", "aws"},
+	{"STS stalls", onWire("AssumeRole", stall), saysLate, "session.failed", "timeout"},
+	{"STS stops half-way", onWire("AssumeRole", half), saysUnexpected, "session.failed", "aws"},
+	{"STS answers too late", onWire("AssumeRole", late), saysLate, "session.failed", "timeout"},
+	{"SSM denies the base key", awsFails("GetParameter", code(400, "AccessDeniedException")), saysBase, "session.failed", "aws.base"},
+	{"the KMS key is off", awsFails("GetParameter", code(400, "KMSInvalidStateException")), saysBase, "session.failed", "aws.base"},
+	{"SSM throttles", awsFails("GetParameter", code(400, "ThrottlingException")), "being asked too much", "session.failed", "aws.throttled"},
+	{"SSM hangs up", onWire("GetParameter", drop), saysUnexpected, "session.failed", "aws"},
+	{"SSM talks rubbish", onWire("GetParameter", garbage), saysUnexpected, "session.failed", "aws"},
+	{"SSM stalls", onWire("GetParameter", stall), saysLate, "session.failed", "timeout"},
+	{"SSM stops half-way", onWire("GetParameter", half), saysUnexpected, "session.failed", "aws"},
+	{"SSM answers too late", onWire("GetParameter", late), saysLate, "session.failed", "timeout"},
+	{"the base key is not known", awsFails("GetCallerIdentity", code(403, "InvalidClientTokenId")), saysBase, "session.failed", "aws.base"},
+	{"sign-in is down", awsFails("getSigninToken", sandbox.Fault{Status: 503}), saysNoLink, "session.issued", "ok"},
+	{"sign-in throttles", awsFails("getSigninToken", sandbox.Fault{Status: 429}), saysNoLink, "session.issued", "ok"},
+	{"sign-in hangs up", onWire("getSigninToken", drop), saysNoLink, "session.issued", "ok"},
+	{"sign-in talks rubbish", awsFails("getSigninToken", sandbox.Fault{Garbage: true}), saysNoLink, "session.issued", "ok"},
+	{"sign-in stalls", onWire("getSigninToken", stall), saysNoLink, "session.issued", "ok"},
+	{"sign-in stops half-way", onWire("getSigninToken", half), saysNoLink, "session.issued", "ok"},
+	{"sign-in answers too late", onWire("getSigninToken", late), saysNoLink, "session.issued", "ok"},
+	{"Slack cannot say who somebody is", slackFails("users.info", sandbox.SlackFault{Status: 500}), saysUnknown, "session.failed", "slack.directory"},
+	{"users.info throttles", slackFails("users.info", sandbox.SlackFault{RetryAfter: time.Minute}), saysUnknown, "session.failed", "slack.directory"},
+	{"users.info hangs up", onWire("users.info", drop), saysUnknown, "session.failed", "slack.directory"},
+	{"users.info talks rubbish", onWire("users.info", garbage), saysUnknown, "session.failed", "slack.directory"},
+	{"users.info stalls", onWire("users.info", stall), saysUnknown, "session.failed", "slack.directory"},
+	{"users.info stops half-way", onWire("users.info", half), saysUnknown, "session.failed", "slack.directory"},
+	{"users.info answers too late", onWire("users.info", late), saysUnknown, "session.failed", "slack.directory"},
+	{"the response URL is dead", slackFails("response_url", sandbox.SlackFault{Status: 404}), saysKeys, "session.issued", "ok"},
+	{"the response URL is down", slackFails("response_url", sandbox.SlackFault{Status: 500}), saysKeys, "session.issued", "ok"},
+	{"Slack asks for patience", slackFails("response_url", sandbox.SlackFault{Status: 429, RetryAfter: time.Hour}), saysKeys, "session.issued", "ok"},
+	{"the response URL hangs up", onWire("response_url", drop), saysKeys, "session.issued", "ok"},
+	{"the response URL talks rubbish", onWire("response_url", garbage), saysKeys, "session.issued", "ok"},
+	{"the response URL stalls", onWire("response_url", stall), saysKeys, "session.issued", "ok"},
+	{"the response URL stops half-way", onWire("response_url", half), saysKeys, "session.issued", "ok"},
+	{"the response URL answers too late", onWire("response_url", late), saysKeys, "session.issued", "ok"},
+	{"the audit channel stalls", onWire("chat.postMessage", stall), saysKeys, "session.issued", "ok"},
+	{"the audit channel stops half-way", onWire("chat.postMessage", half), saysKeys, "session.issued", "ok"},
+	{"the audit channel answers too late", onWire("chat.postMessage", late), saysKeys, "session.issued", "ok"},
+}
 
 // TestEveryFailureSpeaks has each neighbour fail in turn, against the built
 // binary: what the person is told, what the trail says, and that the next
@@ -16,83 +129,39 @@ import (
 func TestEveryFailureSpeaks(t *testing.T) {
 	long(t)
 	t.Parallel()
-	aws := func(action string, f sandbox.Fault) func(*house) {
-		return func(h *house) {
-			h.aws.SetFault(func(_, called string) *sandbox.Fault {
-				if called == action {
-					return &f
-				}
-				return nil
-			})
-		}
-	}
-	slack := func(method string, f sandbox.SlackFault) func(*house) {
-		return func(h *house) {
-			h.slack.SetFault(func(called string) *sandbox.SlackFault {
-				if called == method {
-					return &f
-				}
-				return nil
-			})
-		}
-	}
-	code := func(status int, code string) sandbox.Fault {
-		return sandbox.Fault{Status: status, Code: code, Message: "a fault"}
-	}
-	for _, tt := range []struct {
-		name    string
-		fail    func(*house)
-		says    string // to the person
-		event   string // of the trail
-		outcome string
-	}{
-		{"STS denies", aws("AssumeRole", code(403, "AccessDenied")), "AWS refused to let Starback assume that role", "session.failed", "aws.access"},
-		{"STS throttles", aws("AssumeRole", code(400, "Throttling")), "being asked too much", "session.failed", "aws.throttled"},
-		{"STS is not on in the Region", aws("AssumeRole", code(403, "RegionDisabledException")), "STS is not switched on", "session.failed", "aws.region"},
-		{"session policy and tags too large", aws("AssumeRole", code(400, "PackedPolicyTooLarge")), "too large together", "session.failed", "aws.policy_size"},
-		{"STS hangs up", aws("AssumeRole", sandbox.Fault{Drop: true}), "something unexpected", "session.failed", "aws"},
-		{"STS talks rubbish", aws("AssumeRole", sandbox.Fault{Garbage: true}), "something unexpected", "session.failed", "aws"},
-		{"STS does the work, then fails", aws("AssumeRole", sandbox.Fault{After: true, Status: 500, Code: "InternalFailure"}), "something unexpected", "session.failed", "aws"},
-		{"SSM denies the base key", aws("GetParameter", code(400, "AccessDeniedException")), "does not accept Starback's own credentials", "session.failed", "aws.base"},
-		{"the KMS key is off", aws("GetParameter", code(400, "KMSInvalidStateException")), "does not accept Starback's own credentials", "session.failed", "aws.base"},
-		{"the base key is not known", aws("GetCallerIdentity", code(403, "InvalidClientTokenId")), "does not accept Starback's own credentials", "session.failed", "aws.base"},
-		{"sign-in is down", aws("getSigninToken", sandbox.Fault{Status: 503}), "The console link could not be made; the keys below are good", "session.issued", "ok"},
-		{"sign-in talks rubbish", aws("getSigninToken", sandbox.Fault{Garbage: true}), "The console link could not be made; the keys below are good", "session.issued", "ok"},
-		{"Slack cannot say who somebody is", slack("users.info", sandbox.SlackFault{Status: 500}), "Slack did not tell Starback who you are", "session.failed", "slack.directory"},
-		{"the response URL is dead", slack("response_url", sandbox.SlackFault{Status: 404}), "AWS_SESSION_TOKEN", "session.issued", "ok"},
-		{"the response URL is down", slack("response_url", sandbox.SlackFault{Status: 500}), "AWS_SESSION_TOKEN", "session.issued", "ok"},
-		{"Slack asks for patience", slack("response_url", sandbox.SlackFault{Status: 429, RetryAfter: time.Hour}), "AWS_SESSION_TOKEN", "session.issued", "ok"},
-	} {
+	for _, tt := range failures {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHouse(t, onSQLite(t))
 			h.slack.AddChannel(sandbox.SlackChannel{ID: general, Name: "general", Members: []string{"U0ALICE", "U0BOB"}, BotIn: true})
 			tt.fail(h)
-			if _, err := h.slack.Command(t.Context(), "U0ALICE", general, "prod-console"); err != nil {
-				t.Fatal(err)
-			}
-			m := answerWithin(t, h.slack, "U0ALICE", 1, time.Minute)
-			said := sandbox.Text(m, sandbox.RenderOptions{Width: 100000})
+			h.command("prod-console")
+			said := h.hears(tt.says, 1)
 			last := h.waitForTrail(tt.event, 1)[0]
-			if !strings.Contains(said, tt.says) || !strings.Contains(said, last.RequestID) {
-				t.Errorf("Alice is told\n%s", said)
+			if !strings.Contains(said, last.RequestID) {
+				t.Errorf("Alice is told, without the request id\n%s", brief(said))
 			}
 			if last.Outcome != tt.outcome || last.Actor != "alice" && tt.outcome != "slack.directory" {
 				t.Errorf("the trail says %+v", last)
 			}
-
-			h.aws.SetFault(nil)
-			h.slack.SetFault(nil)
-			if _, err := h.slack.Command(t.Context(), "U0ALICE", general, "prod-console"); err != nil {
-				t.Fatal(err)
+			if strings.HasPrefix(tt.name, "the audit channel") {
+				h.calls(h.slackWire, "chat.postMessage", last.RequestID)
 			}
-			pasted(t, answer(t, h.slack, "U0ALICE", 2))
-			h.stop()
-			if found := leaks(t, h.folder, h.output(), sandbox.Marker); len(found) > 0 {
-				t.Errorf("a secret is in %s", strings.Join(found, ", "))
-			}
+			h.afterwards(last.RequestID)
 		})
 	}
+	t.Run("DynamoDB", everyTableFailureSpeaks)
+}
+
+// afterwards ends the failure. Then the next command works, the audit channel
+// tells of the request, and the trail is true.
+func (h *house) afterwards(requestID string) {
+	h.t.Helper()
+	h.heal()
+	h.gets("prod-console")
+	waitForChannel(h.t, h.slack, audit, requestID)
+	h.stop()
+	h.trueTrail(h.output())
 }
 
 // TestAuditChannelDown delays what the audit channel is told, and loses none
@@ -106,20 +175,14 @@ func TestAuditChannelDown(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(fault.Status, fault.Error, fault.Garbage, fault.Drop), func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
-			h.slack.SetFault(func(method string) *sandbox.SlackFault {
-				if method == "chat.postMessage" {
-					return &fault
-				}
-				return nil
-			})
-			if _, err := h.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h INC-1 while the channel is down"); err != nil {
-				t.Fatal(err)
-			}
-			pasted(t, answer(t, h.slack, "U0ALICE", 1))
-			session := h.waitForTrail("session.issued", 1)[0].SessionID
-			h.slack.SetFault(nil)
-			told := waitForChannel(t, h.slack, audit, session)
+			h := newHouse(t, onSQLite(t))
+			slackFails("chat.postMessage", fault)(h)
+			h.command("prod-readonly 1h INC-1 while the channel is down")
+			h.hears(saysKeys, 1)
+			issued := h.waitForTrail("session.issued", 1)[0]
+			h.calls(h.slackWire, "chat.postMessage", issued.RequestID)
+			h.heal()
+			told := waitForChannel(t, h.slack, audit, issued.SessionID)
 			if strings.Count(told, "while the channel is down") != 1 {
 				t.Errorf("the channel says\n%s", told)
 			}

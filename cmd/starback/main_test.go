@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +22,12 @@ func TestMain(m *testing.M) {
 
 func testMain(m *testing.M) int {
 	if filepath.Base(os.Args[0]) != "starback" { // as itself, not as a story's command
+		// Most tests do nothing but wait, for a lease or a time-out: many more can
+		// run at once than there are processors. -parallel still decides.
+		if err := flag.Set("test.parallel", "16"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		folder, err := os.MkdirTemp("", "starback-test-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

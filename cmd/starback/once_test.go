@@ -15,20 +15,15 @@ import (
 func TestOnceOnly(t *testing.T) {
 	long(t)
 	t.Parallel()
-	h := newHouse(t)
-	second := start(t, h.env)
+	onEachStore(t, func(t *testing.T, k *keeper) {
+		h := newHouse(t, k)
+		second := start(t, h.env)
 
-	// The first delivery is refused by nobody but never carried out: its bytes
-	// are what is delivered then.
-	h.slack.SetApp("http://127.0.0.1:1")
-	ack, _ := h.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h INC-1 looking")
-	var wg sync.WaitGroup
-	for i := range 200 {
-		wg.Go(func() {
-			address := h.addr
-			if i%2 == 1 {
-				address = second.addr
-			}
+		// The first delivery is refused by nobody but never carried out: its bytes
+		// are what is delivered then.
+		h.slack.SetApp("http://127.0.0.1:1")
+		ack, _ := h.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h INC-1 looking")
+		deliver := func(address string) {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/slack/commands", strings.NewReader(string(ack.Request.Body)))
 			if err != nil {
 				t.Error(err)
@@ -44,21 +39,31 @@ func TestOnceOnly(t *testing.T) {
 			if res.StatusCode != http.StatusOK {
 				t.Errorf("answered %d", res.StatusCode)
 			}
-		})
-	}
-	wg.Wait()
-	h.waitForAnswers("U0ALICE")
-	h.stop()
-	second.stop()
-	if n := h.assumed(); n != 1 {
-		t.Errorf("AssumeRole was called %d times", n)
-	}
-	if n := released(h.slack, "U0ALICE"); n != 1 {
-		t.Errorf("credentials were shown %d times", n)
-	}
-	if n := len(h.trail("session.issued")) + len(second.trail("session.issued")); n != 1 {
-		t.Errorf("the trail has %d sessions", n)
-	}
+		}
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() { deliver([]string{h.addr, second.addr}[i%2]) })
+		}
+		wg.Wait()
+		// A machine may be too busy to queue any of so many in time. Then it is
+		// delivered again, like everything else that is.
+		for deadline := time.Now().Add(time.Minute); released(h.slack, "U0ALICE") == 0 && time.Now().Before(deadline); time.Sleep(time.Second) {
+			deliver(h.addr)
+		}
+		h.waitForAnswers("U0ALICE")
+		h.stop()
+		second.stop()
+		if n := h.assumed(); n != 1 {
+			t.Errorf("AssumeRole was called %d times", n)
+		}
+		if n := released(h.slack, "U0ALICE"); n != 1 {
+			t.Errorf("credentials were shown %d times", n)
+		}
+		h.trueTrail(h.output() + second.output())
+		if n := len(h.trail("session.issued")) + len(second.trail("session.issued")); n != 1 {
+			t.Errorf("the trail has %d sessions", n)
+		}
+	})
 }
 
 // waitForAnswers waits until somebody has had an answer and no more come.
@@ -107,7 +112,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	} {
 		t.Run(tt.neighbour, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHouse(t, onSQLite(t))
 			held, release := make(chan struct{}, 16), make(chan struct{})
 			tt.hold(h, held, release)
 			if _, err := h.slack.Command(t.Context(), "U0ALICE", general, "prod-console 1h"); err != nil {
@@ -121,13 +126,9 @@ func TestKilledInTheMiddle(t *testing.T) {
 			if strings.HasPrefix(tt.neighbour, "sign") {
 				h.waitForTrail("session.issued", 1) // beside it, the outcome is recorded
 			}
-			if err := h.cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			<-h.exited
+			h.kill()
 			before := h.assumed()
-			h.aws.SetFault(nil)
-			h.slack.SetFault(nil)
+			h.heal()
 			close(release)
 
 			second := start(t, h.env)
@@ -143,6 +144,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 				t.Errorf("the trail does not say that the attempt was taken over\n%s", second.output())
 			}
 			second.stop()
+			h.trueTrail(h.output() + second.output())
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -110,20 +111,23 @@ func environment(more ...string) []string {
 }
 
 // slackEnvironment points the binary at a workspace.
-func slackEnvironment(slack *sandbox.Slack, url, folder string) []string {
+func slackEnvironment(slack *sandbox.Slack, url string) []string {
 	return environment(
 		"SLACK_SIGNING_SECRET="+slack.SigningSecret(), "SLACK_BOT_TOKEN="+slack.BotToken(), "SLACK_API_URL="+url+"/api/",
 		"STARBACK_SLACK_TEAMS=T0TEST", "STARBACK_RESPONSE_HOSTS="+strings.TrimPrefix(url, "http://"),
-		"STARBACK_STORE=file:"+filepath.Join(folder, "starback.db"), "STARBACK_AUDIT_CHANNEL="+audit,
+		"STARBACK_AUDIT_CHANNEL="+audit,
 	)
 }
 
 // apply loads the test policy, by the built binary.
-func apply(t *testing.T, env []string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "policy.yaml")
+func apply(env []string) error {
+	folder, err := os.MkdirTemp(filepath.Dir(binary), "policy-")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(folder, "policy.yaml")
 	if err := os.WriteFile(file, []byte(testPolicy), 0o600); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, args := range [][]string{
 		{"init", "--admin", "carol", "--slack", "T0TEST/U0CAROL"},
@@ -132,10 +136,20 @@ func apply(t *testing.T, env []string) {
 		cmd := exec.Command(binary, args...)
 		cmd.Env = env
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("starback %s: %v\n%s", args[0], err, out)
+			return fmt.Errorf("starback %s: %w\n%s", args[0], err, out)
 		}
 	}
+	return nil
 }
+
+// applied is the bytes of a file in which the test policy was applied.
+var applied = sync.OnceValues(func() ([]byte, error) {
+	file := filepath.Join(filepath.Dir(binary), "applied.db")
+	if err := apply(environment("STARBACK_STORE=file:" + file)); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
 
 // start runs serve and waits until it listens.
 func start(t *testing.T, env []string, args ...string) *process {
@@ -206,6 +220,15 @@ func (p *process) stop() {
 	case <-time.After(30 * time.Second):
 		p.t.Fatalf("serve does not stop\n%s", p.output())
 	}
+}
+
+// kill ends the process at once.
+func (p *process) kill() {
+	p.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Fatal(err)
+	}
+	<-p.exited
 }
 
 // get asks the process for a page.

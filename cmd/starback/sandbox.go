@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -175,10 +174,12 @@ func applyExample(ctx context.Context, path string) error {
 		return err
 	}
 	defer db.Close()
-	admin := newAdmin(db)
-	admin.Author = "sandbox"
-	_, err = admin.Apply(ctx, file, "the sandbox's example")
-	return err
+	admin := newAdmin(db, broker.Author{Name: "sandbox"})
+	plan, err := admin.Plan(ctx, file, false)
+	if err != nil {
+		return err
+	}
+	return admin.Apply(ctx, plan, broker.ApplyOptions{Message: "the sandbox's example"})
 }
 
 // run serves the world until ctx ends.
@@ -234,12 +235,4 @@ func atAddr(addr string) string {
 		return ""
 	}
 	return " --addr " + addr
-}
-
-// newAdmin administers a store in the name of whoever runs the program.
-func newAdmin(db store.Store) *broker.Admin {
-	return &broker.Admin{
-		Users: db, Identities: db, Policies: db,
-		Now: time.Now, Entropy: rand.Reader, Author: author(),
-	}
 }

@@ -277,6 +277,6 @@ func (p *program) copyStore(ctx context.Context, from, to string, opts store.Cop
 
 // describe says in words how much there is.
 func describe(c store.Counts) string {
-	return fmt.Sprintf("users: %d, identities: %d, policy versions: %d, requests: %d, events: %d",
-		c.Users, c.Identities, c.Policies, c.Requests, c.Events)
+	return fmt.Sprintf("users: %d, identities: %d, policy versions: %d, requests: %d, proposals: %d, events: %d",
+		c.Users, c.Identities, c.Policies, c.Requests, c.Proposals, c.Events)
 }

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -29,11 +28,12 @@ func testItemsReopened(t *testing.T, s Store, reopen func(*testing.T) Store) {
 	ctx := t.Context()
 	user := must(s.PutUser(ctx, alice()))(t)
 	identity := must(s.PutIdentity(ctx, aliceIdentity()))(t)
+	proposal := must(s.PutProposal(ctx, aProposal("01P")))(t)
+	app := withToken(t, s, broker.User{Name: "ci", ID: "x", IsApp: true, Owner: "alice"})
 	request := must(s.PutRequest(ctx, aRequest("REQ1")))(t)
 	wantNoErr(t, apply(s, 1, aDocument("first")))
 	wantNoErr(t, apply(s, 2, aDocument("second")))
 	wantNoErr(t, s.Append(ctx, []broker.Event{anEvent("01A")}))
-	pending := []broker.Pending{{Ref: broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}, Trail: request.Trail}}
 
 	for range 2 {
 		s = reopen(t)
@@ -41,7 +41,10 @@ func testItemsReopened(t *testing.T, s Store, reopen func(*testing.T) Store) {
 		wantSame(t, must(s.Identity(ctx, aliceID))(t), identity)
 		wantSame(t, must(s.Request(ctx, "REQ1"))(t), request)
 		wantEvents(t, s, broker.EventQuery{}, []broker.Event{anEvent("01A")})
-		wantSoon(t, pending, func(ctx context.Context) ([]broker.Pending, error) { return s.Pending(ctx, clock, 10) })
+		wantSame(t, must(s.Proposal(ctx, "01P"))(t), proposal)
+		wantDue(t, s, clock,
+			trailed{ref: broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}}, trailed{ref: broker.Ref{Kind: broker.RefProposal, Key: "01P"}})
+		wantToken(t, s, tokenID, broker.Facts{User: app, Owner: user, PolicyVersion: 2})
 		head, doc, err := s.Head(ctx)
 		wantNoErr(t, err)
 		wantPolicy(t, head, doc, 2, aDocument("second"))

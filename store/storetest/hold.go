@@ -15,7 +15,7 @@ func testHold(t *testing.T, s Store) {
 	ctx := t.Context()
 	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	r := broker.Request{
-		ID: "HOLD0000000000000000", State: broker.StatePending, AskedAt: now,
+		ID: "HOLD0000000000000000", State: broker.StateAsked, AskedAt: now,
 		Trail: broker.Trail{Notices: []broker.Notice{{ID: "n1", Kind: broker.NoticeAudit, Due: now}}},
 	}
 	r, err := s.PutRequest(ctx, r)

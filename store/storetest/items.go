@@ -78,8 +78,8 @@ func testUsers(t *testing.T, open func(*testing.T) Store) {
 		{"all of them in order of name, tombstones included", func(t *testing.T, s Store) {
 			ctx := t.Context()
 			var want []policy.UserName
-			for i := range 130 { // more than a store reads at once
-				u := broker.User{Name: policy.UserName(fmt.Sprintf("user-%03d", i)), ID: "x", Removed: i%7 == 0}
+			for i := range 130 { // 1.3 MB: more than DynamoDB reads at once
+				u := broker.User{Name: policy.UserName(fmt.Sprintf("user-%03d", i)), ID: large(10_000), Removed: i%7 == 0}
 				want = append(want, u.Name)
 				must(s.PutUser(ctx, u))(t)
 			}
@@ -278,6 +278,8 @@ func testItems(t *testing.T, open func(*testing.T) Store) {
 			_, err = s.PutUser(ctx, broker.User{})
 			wantErr(t, err, broker.ErrInvalid)
 			_, err = s.PutIdentity(ctx, broker.Identity{Slack: broker.SlackID{Team: "T012AB"}})
+			wantErr(t, err, broker.ErrInvalid)
+			_, err = s.PutProposal(ctx, broker.Proposal{})
 			wantErr(t, err, broker.ErrInvalid)
 			wantErr(t, s.Append(ctx, []broker.Event{{}}), broker.ErrInvalid)
 			wantErr(t, s.Enqueue(ctx, broker.Job{}), broker.ErrInvalid)

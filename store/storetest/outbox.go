@@ -24,6 +24,9 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 			user := alice()
 			user.Trail = notices(clock.Add(90 * time.Second))
 			must(s.PutUser(t.Context(), user))(t)
+			proposal := aProposal("01P")
+			proposal.Trail = notices(clock.Add(75 * time.Second))
+			must(s.PutProposal(t.Context(), proposal))(t)
 			head := aHead(1, aDocument("first"))
 			head.Trail = notices(clock.Add(30 * time.Second))
 			wantNoErr(t, s.PutPolicy(t.Context(), head, aDocument("first")))
@@ -31,7 +34,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 			ref := func(kind broker.RefKind, key string) broker.Ref { return broker.Ref{Kind: kind, Key: key} }
 			order := []broker.Ref{
 				ref(broker.RefRequest, "events"), ref(broker.RefPolicy, "1"), ref(broker.RefRequest, "soon"),
-				ref(broker.RefUser, "alice"), ref(broker.RefRequest, "later"),
+				ref(broker.RefProposal, "01P"), ref(broker.RefUser, "alice"), ref(broker.RefRequest, "later"),
 			}
 			for _, c := range []struct {
 				after time.Duration
@@ -41,7 +44,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 				{0, 100, order[:1]},
 				{30*time.Second - time.Millisecond, 100, order[:1]},
 				{30 * time.Second, 100, order[:2]},
-				{90 * time.Second, 100, order[:4]},
+				{90 * time.Second, 100, order[:5]},
 				{24 * time.Hour, 100, order},
 				{24 * time.Hour, 3, order[:3]},
 				{24 * time.Hour, 1, order[:1]},
@@ -121,6 +124,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 			}{
 				{broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}, broker.ErrNotFound},
 				{broker.Ref{Kind: broker.RefUser, Key: "alice"}, broker.ErrNotFound},
+				{broker.Ref{Kind: broker.RefProposal, Key: "01P"}, broker.ErrNotFound},
 				{broker.Ref{Kind: broker.RefPolicy, Key: "1"}, broker.ErrNotFound},
 				{broker.Ref{Kind: broker.RefPolicy, Key: "newest"}, broker.ErrInvalid},
 				{broker.Ref{Kind: "identity", Key: "T012AB/U0456"}, broker.ErrInvalid},
@@ -267,6 +271,9 @@ func trails(t *testing.T, s Store, trail broker.Trail) []trailed {
 	user := alice()
 	user.Trail = trail
 	must(s.PutUser(ctx, user))(t)
+	proposal := aProposal("01P")
+	proposal.Trail = trail
+	must(s.PutProposal(ctx, proposal))(t)
 	head := aHead(1, aDocument("first"))
 	head.Trail = trail
 	wantNoErr(t, s.PutPolicy(ctx, head, aDocument("first")))
@@ -276,6 +283,9 @@ func trails(t *testing.T, s Store, trail broker.Trail) []trailed {
 		}},
 		{broker.Ref{Kind: broker.RefUser, Key: "alice"}, func(t *testing.T) broker.Trail {
 			return must(s.User(ctx, "alice"))(t).Trail
+		}},
+		{broker.Ref{Kind: broker.RefProposal, Key: "01P"}, func(t *testing.T) broker.Trail {
+			return must(s.Proposal(ctx, "01P"))(t).Trail
 		}},
 		{broker.Ref{Kind: broker.RefPolicy, Key: "1"}, func(t *testing.T) broker.Trail {
 			head, _, err := s.Head(ctx)

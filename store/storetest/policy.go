@@ -47,6 +47,31 @@ func testPolicy(t *testing.T, open func(*testing.T) Store) {
 			_, _, err = s.Policy(ctx, 0)
 			wantErr(t, err, broker.ErrNotFound)
 		}},
+		{"the versions are listed, newest first", func(t *testing.T, s Store) {
+			ctx := t.Context()
+			list := func(before int64, limit int) (versions []int64) {
+				t.Helper()
+				heads, err := s.Versions(ctx, before, limit)
+				wantNoErr(t, err)
+				for _, h := range heads {
+					wantSame(t, h, aHead(h.Version, aDocument(fmt.Sprint("document ", h.Version))))
+					versions = append(versions, h.Version)
+				}
+				return versions
+			}
+			wantSame(t, list(0, 10), []int64(nil))
+			for v := range int64(12) {
+				wantNoErr(t, apply(s, v+1, aDocument(fmt.Sprint("document ", v+1))))
+			}
+			wantSame(t, list(0, 3), []int64{12, 11, 10})
+			wantSame(t, list(0, 1), []int64{12})
+			wantSame(t, list(10, 3), []int64{9, 8, 7})
+			wantSame(t, list(3, 10), []int64{2, 1})
+			wantSame(t, list(1, 10), []int64(nil))
+			wantSame(t, list(99, 2), []int64{12, 11})
+			wantSame(t, list(0, 0), []int64(nil))
+			wantSame(t, list(0, 100), []int64{12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1})
+		}},
 		{"versions follow one another without a gap", func(t *testing.T, s Store) {
 			for _, version := range []int64{-1, 0, 2, 3} {
 				wantErr(t, apply(s, version, aDocument("early")), broker.ErrConflict)

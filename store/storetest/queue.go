@@ -247,8 +247,15 @@ func testCancelled(t *testing.T, open func(*testing.T) Store) {
 		"Identity":     func(ctx context.Context) error { _, err := s.Identity(ctx, aliceID); return err },
 		"PutIdentity":  func(ctx context.Context) error { _, err := s.PutIdentity(ctx, aliceIdentity()); return err },
 		"UsersByEmail": func(ctx context.Context) error { _, err := s.UsersByEmail(ctx, "alice@example.com"); return err },
-		"Head":         func(ctx context.Context) error { _, _, err := s.Head(ctx); return err },
-		"Policy":       func(ctx context.Context) error { _, _, err := s.Policy(ctx, 1); return err },
+		"Proposal":     func(ctx context.Context) error { _, err := s.Proposal(ctx, "01P"); return err },
+		"PutProposal":  func(ctx context.Context) error { _, err := s.PutProposal(ctx, aProposal("01P")); return err },
+		"Proposals": func(ctx context.Context) error {
+			return s.Proposals(ctx, func(broker.Proposal) bool { return true })
+		},
+		"IdentifyToken": func(ctx context.Context) error { _, err := s.IdentifyToken(ctx, tokenID); return err },
+		"NameToken":     func(ctx context.Context) error { return s.NameToken(ctx, tokenID, "mallory") },
+		"Head":          func(ctx context.Context) error { _, _, err := s.Head(ctx); return err },
+		"Policy":        func(ctx context.Context) error { _, _, err := s.Policy(ctx, 1); return err },
 		"PutPolicy": func(ctx context.Context) error {
 			doc := aDocument("second")
 			return s.PutPolicy(ctx, aHead(2, doc), doc)

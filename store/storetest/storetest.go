@@ -33,6 +33,8 @@ type Store interface {
 	broker.Ledger
 	broker.Registry
 	broker.IdentityBook
+	broker.TokenBook
+	broker.ProposalBook
 	broker.PolicyBook
 	broker.Archive
 	broker.Outbox
@@ -66,12 +68,16 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"requests", testRequests},
 		{"users", testUsers},
 		{"identities", testIdentities},
+		{"proposals", testProposals},
 		{"every item", testItems},
+		{"nothing is lost", testWhole},
 		{"email", testEmail},
 		{"identify", testIdentify},
+		{"tokens", testTokens},
 		{"policy", testPolicy},
 		{"archive", testArchive},
 		{"outbox", testOutbox},
+		{"due", testDue},
 		{"queue", testQueue},
 		{"cancelled", testCancelled},
 	} {

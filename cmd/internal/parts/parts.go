@@ -25,6 +25,9 @@ type Store interface {
 	broker.Ledger
 	broker.IdentityBook
 	broker.Registry
+	broker.PolicyBook
+	broker.ProposalBook
+	broker.TokenBook
 	broker.Archive
 	broker.Outbox
 }
@@ -53,7 +56,7 @@ func New(cfg config.Config, awsCfg aws.Config, db Store, out io.Writer) (*Parts,
 	return &Parts{
 		Minter: minter, Slack: slack, Log: slog.New(slog.NewJSONHandler(out, nil)), cfg: cfg,
 		Broker: broker.New(broker.Config{
-			Ledger: db, Identities: db, Users: db, Archive: db, Outbox: db,
+			Ledger: db, Identities: db, Users: db, Policies: db, Proposals: db, Tokens: db, Archive: db, Outbox: db,
 			Minter: minter, Directory: slack, Teller: slack,
 			Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader,
 		}),

@@ -1,0 +1,377 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+)
+
+// rootHerself is the administrator root, at work through Slack.
+var rootHerself = broker.Author{Name: "root", User: "root", Slack: broker.SlackID{Team: "T0AB", User: "UROOT"}}
+
+// change reads a command.
+func change(t *testing.T, words string) broker.Change {
+	t.Helper()
+	ch, err := broker.ParseCommand(strings.Fields(words))
+	if err != nil {
+		t.Fatalf("%s: %v", words, err)
+	}
+	return ch
+}
+
+// do carries out commands that must succeed, and returns what the last did.
+func do(t *testing.T, a *broker.Admin, commands ...string) (done broker.Done) {
+	t.Helper()
+	for _, words := range commands {
+		var err error
+		if done, err = a.Do(t.Context(), change(t, words)); err != nil {
+			t.Fatalf("%s: %v", words, err)
+		}
+	}
+	return done
+}
+
+// Each command changes what it says, and says what it changed.
+func TestDo(t *testing.T) {
+	inADay := began.Add(24 * time.Hour).Format("2006-01-02 15:04:05 MST")
+	inADay = strings.Replace(inADay, ":00 UTC", " UTC", 1)
+	for _, tt := range []struct {
+		name   string
+		before []string
+		words  string
+		want   []string
+	}{
+		{"a person", nil, "user add dora --slack T0AB/UDORA --group dev --until 1d",
+			[]string{"dora: enabled: true; expires: " + inADay + "; groups: dev; slack: T0AB/UDORA"}},
+		{"an application", []string{"user renew bob --until 1d"}, "user add ci --owner bob",
+			[]string{"ci: enabled: true; expires: " + inADay + "; application of: bob"}},
+		{"switched off", nil, "user disable alice bob", []string{"alice: enabled: true → false", "bob: enabled: true → false"}},
+		{"switched on", []string{"user disable alice"}, "user enable alice", []string{"alice: enabled: false → true"}},
+		{"renewed", []string{"user renew alice --until 1h"}, "user renew alice --until 2099-01-01T12:00:00Z", []string{
+			"alice: expires: " + strings.Replace(began.Add(time.Hour).Format("2006-01-02 15:04:05 MST"), ":00 UTC", " UTC", 1) + " → 2099-01-01 12:00 UTC"}},
+		{"bound", nil, "user bind erin --slack T0AB/UERIN", []string{"erin: slack: none → T0AB/UERIN"}},
+		{"bound to another", nil, "user bind alice --slack T0AB/UOTHER", []string{"alice: slack: T0AB/UALICE → T0AB/UOTHER"}},
+		{"removed", nil, "user remove alice", []string{"alice: enabled: true → false; groups: dev → none; slack: T0AB/UALICE → none; removed"}},
+		{"a group", nil, "group add data", []string{"groups.data: added"}},
+		{"a member", nil, "group add-member sre alice erin", []string{"alice: groups: dev → dev, sre", "erin: groups: dev → dev, sre"}},
+		{"one who is a member", nil, "group add-member dev alice", nil},
+		{"a member less", nil, "group remove-member dev alice", []string{"alice: groups: dev → none"}},
+		{"a grant", nil, "grant add readonly2 --group dev", []string{"groups.dev.grants.readonly2: added, without end"}},
+		{"a grant that is there", nil, "grant add readonly --group dev", nil},
+		{"a grant less", nil, "grant remove readonly --group dev", []string{"groups.dev.grants.readonly: removed, was without end"}},
+		{"a user's grant", nil, "grant add readonly2 --user bob --until 2099-01-01T12:00:00Z", []string{"bob: grants: none → readonly2 until 2099-01-01 12:00 UTC"}},
+		{"a user's grant less", []string{"grant add readonly2 --user bob"}, "grant remove readonly2 --user bob", []string{"bob: grants: readonly2 → none"}},
+		{"administrators", nil, "admins add leads", []string{"admins.leads: added"}},
+		{"administrators less", []string{"admins add leads"}, "admins remove leads", []string{"admins.leads: removed"}},
+		{"back", []string{"group add data", "grant add plain --group data"}, "policy rollback 2", []string{"groups.data.grants.plain: removed, was without end"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			admin := w.admin(w.tap)
+			do(t, admin, tt.before...)
+			done := do(t, admin, tt.words)
+			if diff := cmp.Diff(tt.want, done.Detail); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if done.Same != (tt.want == nil) || done.Loud != "" {
+				t.Errorf("done %+v", done)
+			}
+			w.tap.watch(nil, nil)
+			again, err := admin.Do(t.Context(), change(t, tt.words))
+			if wrote := w.tap.wrote(); len(wrote) > 0 || err == nil && !again.Same {
+				t.Errorf("a second time: %+v, %v, wrote %v", again, err, wrote)
+			}
+		})
+	}
+}
+
+// What makes no sense is refused in a sentence, and nothing is written.
+func TestDoRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		words string
+		is    error
+		want  string
+	}{
+		{"user add alice", broker.ErrConflict, "there is a user alice already"},
+		{"user add gone", broker.ErrInvalid, "the name gone was a removed user's and is never used again"},
+		{"user add dora --group sr", broker.ErrNotFound, "there is no group sr; did you mean sre?"},
+		{"user add dora --slack T0AB/UBOB", broker.ErrConflict, "the account T0AB/UBOB in Slack is bob's"},
+		{"user add ci --owner nobody", broker.ErrInvalid, "the owner nobody is not a person here"},
+		{"user add ci --owner alice --until 2099-01-01", broker.ErrInvalid, "alice answers for ci and has access until"},
+		{"user add dora --until 2001-01-01", broker.ErrInvalid, "has passed already; to switch a user off, disable them"},
+		{"user disable alise", broker.ErrNotFound, "there is no user alise; did you mean alice?"},
+		{"user enable gone", broker.ErrNotFound, "there is no user gone"},
+		{"user disable root", broker.ErrInvalid, "nobody would be left in an admin group (admins)"},
+		{"user remove root", broker.ErrInvalid, "nobody would be left"},
+		{"group remove-member admins root", broker.ErrInvalid, "nobody would be left"},
+		{"admins remove admins", broker.ErrInvalid, "admins"},
+		{"group remove admins", broker.ErrInvalid, "admins"},
+		{"group remove leads", broker.ErrInvalid, "guarded"},
+		{"group add old", broker.ErrInvalid, "never used again"},
+		{"group add-member nope alice", broker.ErrNotFound, "there is no group nope"},
+		{"grant add prod --group dev", broker.ErrNotFound, "no role"},
+		{"grant remove guarded --group dev", broker.ErrNotFound, "guarded"},
+		{"grant add nope --user alice", broker.ErrNotFound, "there is no role nope"},
+		{"policy rollback 99", broker.ErrNotFound, "there is no version 99 of the policy; the newest is 3"},
+		{"token revoke alice ABCDEFGHIJKL", broker.ErrNotFound, "alice has no token ABCDEFGHIJKL"},
+		{"user bind bob --slack T0AB/UALICE", broker.ErrConflict, "the account T0AB/UALICE in Slack is alice's"},
+	} {
+		t.Run(tt.words, func(t *testing.T) {
+			w := newWorld(t)
+			admin := w.admin(w.tap)
+			do(t, admin, "user add gone", "user remove gone", "group add old", "group remove old")
+			w.tap.watch(nil, nil)
+			_, err := admin.Do(t.Context(), change(t, tt.words))
+			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("err = %v", err)
+			}
+			if wrote := w.tap.wrote(); len(wrote) != 0 {
+				t.Errorf("wrote %v", wrote)
+			}
+		})
+	}
+}
+
+// A user who is disabled gets nothing at the next request, whoever answers it.
+func TestDisabledAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.mustIssue(t, w.ask("1", "readonly"))
+	other := broker.NewAdmin(w.open(t), w.Now, nonsense{}, root)
+	do(t, other, "user disable alice")
+	if _, err := w.Issue(t.Context(), w.ask("2", "readonly")); rule(err) != policy.RuleUserDisabled {
+		t.Errorf("err = %v", err)
+	}
+	do(t, other, "user enable alice")
+	w.mustIssue(t, w.ask("3", "readonly"))
+}
+
+// nonsense is a source of random bytes that are not.
+type nonsense struct{}
+
+func (nonsense) Read(p []byte) (int, error) { return len(p), nil }
+
+// A change by command is on the trail, with what was and what is, and is
+// passed on to the audit channel.
+func TestDoTrail(t *testing.T) {
+	w := newWorld(t)
+	admin := w.admin(w.tap).As(rootHerself)
+	do(t, admin, "group add-member sre alice", "grant add readonly2 --group sre --until 2099-01-01", "user renew alice --until 2099-01-01")
+	w.due(t)
+	found, err := w.store.Events(t.Context(), broker.EventQuery{Actor: "root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range found {
+		got = append(got, fmt.Sprintf("%s %s %s %s v%d: %s", e.Event, e.Actor, e.Slack, e.Subject, e.PolicyVersion, e.Detail))
+	}
+	want := []string{
+		"user.changed root T0AB/UROOT alice v0: groups: dev → dev, sre",
+		"policy.changed root T0AB/UROOT  v2: groups.sre.grants.readonly2: added, until 2099-01-01",
+		"user.renewed root T0AB/UROOT alice v0: expires: " + strings.Replace(began.Add(90*24*time.Hour).Format("2006-01-02 15:04:05 MST"), ":00 UTC", " UTC", 1) + " → 2099-01-02 00:00 UTC",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if told := len(w.teller.notices()); told != 3 {
+		t.Errorf("%d were told", told)
+	}
+}
+
+// A change that benefits its author is loud; another is not.
+func TestLoud(t *testing.T) {
+	for _, tt := range []struct{ words, want string }{
+		{"group add-member dev root", "This benefits its author root: root gains plain, readonly, ticketed."},
+		{"grant add readonly2 --user root", "This benefits its author root: root gains readonly2."},
+		{"grant add plain --group admins", "This benefits its author root: root gains plain."},
+		{"user renew root --until 2099-01-01", "This benefits its author root: the access of root ends later: 2099-01-02 00:00 UTC."},
+		{"grant add plain --user robot", "This benefits its author root: robot gains plain."},
+		{"group add-member dev bob", ""},
+		{"grant add plain --group leads", ""},
+		{"user renew alice --until 2099-01-01", ""},
+		{"user disable alice", ""},
+		{"grant remove readonly --group dev", ""},
+	} {
+		t.Run(tt.words, func(t *testing.T) {
+			w := newWorld(t)
+			do(t, w.admin(w.tap), "user add robot --owner root")
+			w.due(t)
+			done := do(t, w.admin(w.tap).As(rootHerself), tt.words)
+			if done.Loud != tt.want || done.Proposal != nil {
+				t.Errorf("loud %q, proposal %v", done.Loud, done.Proposal)
+			}
+			w.due(t)
+			found, err := w.store.Events(t.Context(), broker.EventQuery{Actor: "root"})
+			if err != nil || len(found) != 1 || found[0].Loud != tt.want {
+				t.Errorf("events %+v, %v", found, err)
+			}
+		})
+	}
+}
+
+// twoAdmins is a world in which a change that benefits its author needs
+// another administrator.
+func twoAdmins(t *testing.T) (w *world, first, second *broker.Admin) {
+	t.Helper()
+	w = newWorld(t)
+	w.apply(t, replace(replace(rules, "{bind_by_email: true}", "{bind_by_email: true, two_admins: true}"), "bob:   {slack: T0AB/UBOB, groups: [sre]}", "bob:   {slack: T0AB/UBOB, groups: [sre, admins]}"))
+	return w, w.admin(w.tap).As(rootHerself), w.admin(w.tap).As(broker.Author{Name: "bob", User: "bob", Slack: bob})
+}
+
+func TestTwoAdmins(t *testing.T) {
+	w, first, second := twoAdmins(t)
+	holds := func(want bool) {
+		t.Helper()
+		x, err := first.Can(t.Context(), "root", "plain", time.Time{})
+		if err != nil || (x.Effect == policy.Allow) != want {
+			t.Errorf("root may ask for plain: %+v, %v", x, err)
+		}
+	}
+	w.due(t)
+	w.advance(time.Second)
+	done := do(t, first, "group add-member dev root")
+	holds(false)
+	if done.Proposal == nil || done.Proposal.Benefit != "root gains plain, readonly, ticketed" || done.Proposal.State != broker.ProposalWaiting {
+		t.Fatalf("done %+v", done)
+	}
+	id := done.Proposal.ID
+	for name, author := range map[string]broker.Author{
+		"the author":           rootHerself,
+		"at the command line":  {Name: "root@laptop", User: "root"},
+		"with another account": {Name: "root", User: "other"},
+	} {
+		if _, err := first.As(author).Confirm(t.Context(), id); !errors.Is(err, broker.ErrDenied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	holds(false)
+	if open, err := second.OpenProposals(t.Context()); err != nil || len(open) != 1 || open[0].ID != id {
+		t.Errorf("open: %+v, %v", open, err)
+	}
+	w.advance(time.Second)
+	done, err := second.Confirm(t.Context(), id[20:])
+	if err != nil || len(done.Detail) != 1 {
+		t.Errorf("confirmed: %+v, %v", done, err)
+	}
+	holds(true)
+	if _, err := second.Confirm(t.Context(), id); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("confirmed twice: %v", err)
+	}
+	w.due(t)
+	found, err := w.store.Events(t.Context(), broker.EventQuery{Since: began.Add(time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range found {
+		got = append(got, fmt.Sprintf("%s by %s: %s", e.Event, e.Actor, e.Detail))
+	}
+	want := []string{
+		"change.proposed by root: group add-member. Another administrator must confirm it: root: groups: admins → admins, dev",
+		"change.confirmed by bob: group add-member: root: groups: admins → admins, dev",
+		"user.changed by root: groups: admins → admins, dev (confirmed by bob)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A proposal that was rejected, or that lapsed, is of no use any more.
+func TestProposalEnds(t *testing.T) {
+	w, first, second := twoAdmins(t)
+	rejected := do(t, first, "group add-member dev root").Proposal
+	if _, err := second.Reject(t.Context(), rejected.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Confirm(t.Context(), rejected.ID); !errors.Is(err, broker.ErrConflict) || !strings.Contains(err.Error(), "this was rejected by bob already") {
+		t.Errorf("err = %v", err)
+	}
+	lapsed := do(t, first, "group add-member dev root").Proposal
+	w.advance(72 * time.Hour)
+	if _, err := second.Confirm(t.Context(), lapsed.ID); !errors.Is(err, broker.ErrConflict) || !strings.Contains(err.Error(), "this lapsed at") {
+		t.Errorf("err = %v", err)
+	}
+	if open, err := first.OpenProposals(t.Context()); err != nil || len(open) != 0 {
+		t.Errorf("open: %+v, %v", open, err)
+	}
+	if _, err := second.Confirm(t.Context(), "01ARZ3NDEKTSV4RRFFQ69G5FAV"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// Two administrators cannot be switched off by one, nor the rule of two, nor a
+// file be applied, where it benefits the one.
+func TestTwoAdminsCannotBeTurnedOffByOne(t *testing.T) {
+	_, first, _ := twoAdmins(t)
+	without := replace(rules, "groups: [sre]}", "groups: [sre, admins]}")
+	plan, err := first.Plan(t.Context(), parse(t, without), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Apply(t.Context(), plan, broker.ApplyOptions{AllowShrink: true, Overwrite: true}); !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), "no second administrator is needed any more") {
+		t.Errorf("err = %v", err)
+	}
+	done := do(t, first, "policy rollback 1")
+	if done.Proposal == nil {
+		t.Errorf("a rollback: %+v", done)
+	}
+}
+
+// Two administrators who take each other's rights at the same moment do not
+// leave nobody.
+func TestLastAdminRace(t *testing.T) {
+	for name, pair := range map[string][2]string{
+		"disable": {"user disable root", "user disable bob"},
+		"leave":   {"group remove-member admins root", "group remove-member admins bob"},
+		"remove":  {"user remove root", "group remove-member admins bob"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			do(t, w.admin(w.tap), "group add-member admins bob")
+			meet := meeting(t)
+			admins := [2]*broker.Admin{}
+			for i := range admins {
+				s := &tap{SQLite: w.open(t)}
+				first := true
+				s.watch(func(call string, _ int) error {
+					if call == "PutUser" && first {
+						first = false
+						meet()
+					}
+					return nil
+				}, nil)
+				admins[i] = w.admin(s)
+			}
+			var both sync.WaitGroup
+			var errs [2]error
+			for i, words := range pair {
+				both.Go(func() { _, errs[i] = admins[i].Do(t.Context(), change(t, words)) })
+			}
+			both.Wait()
+			if errs[0] == nil && errs[1] == nil {
+				t.Error("both went through")
+			}
+			left := 0
+			for _, name := range []policy.UserName{"root", "bob"} {
+				m, err := admins[0].User(t.Context(), name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Admin {
+					left++
+				}
+			}
+			if left == 0 {
+				t.Errorf("nobody administers: %v, %v", errs[0], errs[1])
+			}
+		})
+	}
+}

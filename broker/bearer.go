@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// The rules by which a Token is refused before any policy is looked at.
+const (
+	RuleTokenUnknown policy.Rule = "token.unknown"
+	RuleTokenRevoked policy.Rule = "token.revoked"
+	RuleTokenExpired policy.Rule = "token.expired"
+)
+
+// usedEvery is how exactly the last use of a Token is known: finer would be a
+// write of the User at every use.
+const usedEvery = time.Hour
+
+// identify is the first step of the one path, for either kind of caller.
+func (c caller) identify(ctx context.Context, b *Broker, now time.Time) (Facts, *policy.Decision, error) {
+	if c.token.IsZero() {
+		return b.identify(ctx, c.slack, now)
+	}
+	return b.identifyToken(ctx, c, now)
+}
+
+// identifyToken finds whose a Token is. What Slack says of the User, or of an
+// application's Owner, binds here too: whoever may not ask in Slack may not ask
+// with a Token.
+func (b *Broker) identifyToken(ctx context.Context, c caller, now time.Time) (Facts, *policy.Decision, error) {
+	facts, err := b.Tokens.IdentifyToken(ctx, c.tokenID())
+	if err != nil {
+		return Facts{}, nil, err
+	}
+	token := facts.User.token(c.token)
+	switch {
+	case token == nil || facts.User.Removed:
+		return Facts{Policy: facts.Policy, PolicyVersion: facts.PolicyVersion}, denyIdentity(RuleTokenUnknown), nil
+	case !token.RevokedAt.IsZero():
+		return facts, denyIdentity(RuleTokenRevoked), nil
+	case !token.Live(now):
+		return facts, denyIdentity(RuleTokenExpired), nil
+	}
+	found := *token
+	facts.Token = &found
+	if refused, err := b.answerable(ctx, &facts, now); refused != nil || err != nil {
+		return facts, refused, err
+	}
+	return facts, nil, b.used(ctx, facts.User, found.ID, now)
+}
+
+// answerable checks the standing, in Slack, of the person whose Token it is, or
+// who answers for the application whose it is. Somebody who has no account
+// there has no standing to lose.
+func (b *Broker) answerable(ctx context.Context, f *Facts, now time.Time) (*policy.Decision, error) {
+	person := f.User
+	if person.IsApp {
+		person = f.Owner
+	}
+	if person.Slack.IsZero() {
+		return nil, nil
+	}
+	if f.Identity.Slack != person.Slack {
+		i, err := b.Identities.Identity(ctx, person.Slack)
+		if errors.Is(err, ErrNotFound) {
+			return denyIdentity(RuleUnbound), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.Identity = i
+	}
+	if !bound(f.Identity, person) {
+		return denyIdentity(RuleUnbound), nil
+	}
+	var err error
+	if f.Identity, err = b.freshStanding(ctx, f.Identity, now); err != nil {
+		return nil, err
+	}
+	return refuseStanding(f.Identity.Standing), nil
+}
+
+// used notes that a Token is used, unless that was noted within the hour. The
+// use itself does not depend on it: what somebody else writes meanwhile stands.
+func (b *Broker) used(ctx context.Context, u User, id string, now time.Time) error {
+	u = u.clone()
+	for i, t := range u.Tokens {
+		if t.ID == id && now.Sub(t.LastUsed) >= usedEvery {
+			u.Tokens[i].LastUsed = now
+			if _, err := b.Users.PutUser(ctx, u); err != nil && !isConflict(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}

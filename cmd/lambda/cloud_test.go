@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/internal/dynamolocal"
+	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/sandbox"
+	"github.com/starback/starback/store"
+)
+
+const testPolicy = `
+version: 1
+accounts:
+  prod: {id: "111122223333"}
+groups:
+  dev: {grants: [prod-readonly]}
+  platform: {}
+admins: [platform]
+roles:
+  prod-readonly:
+    account: prod
+    iam_role: starback/ReadOnly
+    max_duration: 8h
+    default_duration: 1h
+    console: true
+users:
+  alice: {slack: T0TEST/U0ALICE, groups: [dev], expires: 2099-12-31}
+  carol: {slack: T0TEST/U0CAROL, groups: [platform], expires: 2099-12-31}
+  erin: {slack: T0TEST/U0ERIN, groups: [dev], expires: 2020-01-01}
+  fred: {slack: T0TEST/U0FRED, groups: [dev], expires: 2099-12-31, disabled: true}
+  grace: {slack: T0TEST/U0GRACE, groups: [dev], expires: 2099-12-31}
+`
+
+const (
+	general = "C0GENERAL"
+	audit   = "C0AUDIT"
+)
+
+// build builds the bootstrap, once.
+var build = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "starback-bootstrap-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "bootstrap")
+	cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if !testing.Short() {
+		if path, err := build(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
+	}
+	os.Exit(code)
+}
+
+// A cloud is everything around the functions: a workspace, AWS, a table with
+// the test policy in it, and what stands for API Gateway and SQS. What the
+// functions call, they call through proxies.
+type cloud struct {
+	t     *testing.T
+	slack *sandbox.Slack
+	aws   *sandbox.AWS
+	db    *store.DynamoDB
+	table string
+	queue *queue
+	via   neighbours
+	env   []string // of every function
+
+	mu            sync.Mutex
+	front, broker *function
+	gone          string // what functions printed that are no more
+}
+
+func newCloud(t *testing.T) *cloud { return newCloudAt(t, time.Now) }
+
+// newCloudAt is newCloud with a workspace whose clock is its own.
+func newCloudAt(t *testing.T, slackNow func() time.Time) *cloud {
+	t.Helper()
+	dynamo := dynamolocal.Config(t)
+	c := &cloud{t: t, table: dynamolocal.TableName()}
+	c.newTable(dynamo)
+
+	c.slack = sandbox.NewSlack(sandbox.SlackConfig{Now: slackNow, TeamID: "T0TEST"})
+	c.via.slack = c.proxy(c.serve(c.slack))
+	c.slack.SetURL(c.via.slack.URL)
+	for _, u := range []sandbox.SlackUser{
+		{ID: "U0ALICE", Name: "alice"}, {ID: "U0CAROL", Name: "carol"}, {ID: "U0DAVE", Name: "dave"}, {ID: "U0ERIN", Name: "erin"},
+		{ID: "U0FRED", Name: "fred"}, {ID: "U0GRACE", Name: "grace", Restricted: true},
+	} {
+		c.slack.AddUser(u)
+	}
+	c.slack.AddChannel(sandbox.SlackChannel{ID: general, Name: "general", Members: []string{"U0ALICE", "U0CAROL", "U0DAVE", "U0ERIN", "U0FRED", "U0GRACE"}})
+	c.slack.AddChannel(sandbox.SlackChannel{ID: audit, Name: "starback-audit", Members: []string{"U0CAROL"}, BotIn: true})
+
+	c.aws = sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now, TokenSize: 4096})
+	c.via.aws = c.proxy(c.serve(c.aws))
+	key := c.aws.AddUser("999988887777", "starback")
+	c.aws.AddRole(sandbox.Role{
+		ARN: "arn:aws:iam::111122223333:role/starback/ReadOnly", MaxSessionDuration: 12 * time.Hour,
+		Trust: sandbox.Trust{Principals: []string{key.ARN}, TagSession: true, SetSourceIdentity: true},
+	})
+	c.aws.PutParameter("/starback/test/base", fmt.Sprintf(`{"access_key_id":%q,"secret_access_key":%q}`, key.AccessKeyID, key.SecretAccessKey), true)
+	c.setSigningSecret(c.slack.SigningSecret())
+	c.aws.PutParameter("/starback/test/slack-bot-token", c.slack.BotToken(), true)
+
+	c.queue = &queue{t: t, redeliver: 50 * time.Millisecond, consume: c.consume}
+	c.via.queue = c.proxy(c.serve(c.queue))
+	c.via.table = c.proxy(aws.ToString(dynamo.BaseEndpoint))
+	c.env = []string{
+		"AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + key.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + key.SecretAccessKey,
+		"AWS_ENDPOINT_URL=" + c.via.aws.URL, "AWS_ENDPOINT_URL_DYNAMODB=" + c.via.table.URL, "AWS_ENDPOINT_URL_SQS=" + c.via.queue.URL,
+		"STARBACK_SIGNIN_URL=" + c.via.aws.URL + "/federation", "SLACK_API_URL=" + c.via.slack.URL + "/api/",
+		"SLACK_SIGNING_SECRET=ssm:" + signingSecret, "SLACK_BOT_TOKEN=ssm:/starback/test/slack-bot-token",
+		"STARBACK_SLACK_TEAMS=T0TEST", "STARBACK_RESPONSE_HOSTS=" + strings.TrimPrefix(c.via.slack.URL, "http://"), "STARBACK_AUDIT_CHANNEL=" + audit,
+		"STARBACK_STORE=dynamodb:" + c.table, "STARBACK_BASE=ssm:/starback/test/base",
+		"STARBACK_QUEUE_URL=" + jobsURL,
+	}
+	c.env = append(c.env, goSettings(t)...)
+	c.front, c.broker = c.start("front"), c.start("broker")
+	c.slack.SetApp(c.serve(http.HandlerFunc(c.gateway)))
+	return c
+}
+
+// goSettings is how serverless.yml sets Go's runtime for every function.
+func goSettings(t *testing.T) []string {
+	t.Helper()
+	raw, err := os.ReadFile("../../serverless.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings []string
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		found := regexp.MustCompile(`(?m)^    ` + name + `: "?([^"\n]+)`).FindSubmatch(raw)
+		if found == nil {
+			t.Fatalf("serverless.yml does not set %s for all functions", name)
+		}
+		settings = append(settings, name+"="+string(found[1]))
+	}
+	return settings
+}
+
+const (
+	signingSecret = "/starback/test/slack-signing-secret"
+	jobsURL       = "http://127.0.0.1/123456789012/jobs"
+)
+
+// timeouts are the functions' times in serverless.yml.
+var timeouts = map[string]time.Duration{"front": 5 * time.Second, "broker": 75 * time.Second, "janitor": 55 * time.Second}
+
+// start starts a function that nothing is sent to yet.
+func (c *cloud) start(name string) *function {
+	c.t.Helper()
+	bootstrap, err := build()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return startFunction(c.t, bootstrap, timeouts[name], append(slices.Clone(c.env), "STARBACK_FUNCTION="+name)...)
+}
+
+// replace has a new function take another's place, and then ends that at once:
+// Lambda starts a new one for the next event.
+func (c *cloud) replace(place **function, name string) {
+	c.t.Helper()
+	fresh := c.start(name)
+	c.mu.Lock()
+	old := *place
+	*place = fresh
+	c.mu.Unlock()
+	old.kill()
+	c.mu.Lock()
+	c.gone += old.output()
+	c.mu.Unlock()
+}
+
+// now returns who is in a place.
+func (c *cloud) now(place **function) *function {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return *place
+}
+
+// setSigningSecret is what functions are given that start from now on.
+func (c *cloud) setSigningSecret(secret string) { c.aws.PutParameter(signingSecret, secret, true) }
+
+// proxy puts a proxy before a neighbour.
+func (c *cloud) proxy(target string) *faultproxy.Proxy {
+	return faultproxy.New(c.t, target, callName)
+}
+
+func (c *cloud) serve(h http.Handler) string {
+	server := httptest.NewServer(h)
+	c.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// newTable makes a table with the test policy and its people.
+func (c *cloud) newTable(cfg aws.Config) {
+	c.t.Helper()
+	ctx := c.t.Context()
+	if _, err := store.CreateTable(ctx, cfg, c.table, store.TableOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+	db, err := store.OpenDynamoDB(cfg, c.table, store.DynamoDBOptions{Now: time.Now, Entropy: rand.Reader})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.db = db
+	file, err := policy.Parse("policy.yaml", []byte(testPolicy), nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	admin := broker.NewAdmin(db, time.Now, rand.Reader, broker.Author{Name: "test"})
+	plan, err := admin.Plan(ctx, file, false)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := admin.Apply(ctx, plan, broker.ApplyOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// gateway hands a request over as an HTTP API does: payload format 2.0, form
+// bodies in base64.
+func (c *cloud) gateway(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	e := events.APIGatewayV2HTTPRequest{
+		Version: "2.0", RouteKey: r.Method + " " + r.URL.Path, RawPath: r.URL.Path, RawQueryString: r.URL.RawQuery,
+		Headers: map[string]string{}, Body: base64.StdEncoding.EncodeToString(body), IsBase64Encoded: true,
+	}
+	for name, values := range r.Header {
+		e.Headers[strings.ToLower(name)] = strings.Join(values, ",")
+	}
+	answer, err := c.now(&c.front).invoke(r.Context(), e)
+	var out events.APIGatewayV2HTTPResponse
+	if err != nil || json.Unmarshal(answer, &out) != nil {
+		http.Error(w, `{"message":"Internal Server Error"}`, http.StatusInternalServerError)
+		return
+	}
+	for name, value := range out.Headers {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(out.StatusCode)
+	_, _ = io.WriteString(w, out.Body)
+}
+
+// consume hands a batch to the broker.
+func (c *cloud) consume(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+	answer, err := c.now(&c.broker).invoke(ctx, e)
+	var out events.SQSEventResponse
+	if err == nil {
+		err = json.Unmarshal(answer, &out)
+	}
+	return out, err
+}
+
+// output is all that the functions have printed.
+func (c *cloud) output() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone + c.front.output() + c.broker.output()
+}
+
+// answer waits for the nth ephemeral message that somebody sees.
+func (c *cloud) answer(who string, n int) sandbox.Message {
+	c.t.Helper()
+	var m sandbox.Message
+	c.waitFor(who, 20*time.Second, func(seen []sandbox.Message) bool {
+		if len(seen) >= n {
+			m = seen[n-1]
+		}
+		return len(seen) >= n
+	})
+	return m
+}
+
+// waitFor waits until the ephemeral messages that somebody sees are as wanted.
+func (c *cloud) waitFor(who string, patience time.Duration, done func([]sandbox.Message) bool) {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
+	defer stop()
+	var seen []sandbox.Message
+	_, err := c.slack.WaitFor(ctx, who, func(all []sandbox.Message) bool {
+		seen = ephemerals(all)
+		return done(seen)
+	})
+	if err != nil {
+		said := ""
+		for _, m := range seen {
+			said += m.Text + "\n"
+		}
+		c.t.Fatalf("%s sees\n%s%v\n%s", who, said, err, c.output())
+	}
+}

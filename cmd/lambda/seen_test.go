@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/sandbox"
+)
+
+// ephemerals are those of the messages that their reader alone sees.
+func ephemerals(all []sandbox.Message) []sandbox.Message {
+	return slices.DeleteFunc(slices.Clone(all), func(m sandbox.Message) bool { return !m.Ephemeral })
+}
+
+// request is the Request of a command of Alice's, as the table has it.
+func (c *cloud) request(ack sandbox.Ack) broker.Request {
+	c.t.Helper()
+	form, err := url.ParseQuery(string(ack.Request.Body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ask := broker.Ask{Caller: broker.SlackID{Team: "T0TEST", User: "U0ALICE"}, Surface: broker.SurfaceCommand, Key: form.Get("trigger_id")}
+	r, err := c.db.Request(c.t.Context(), ask.RequestID())
+	if err != nil {
+		c.t.Fatalf("reading request %s: %v\n%s", ask.RequestID(), err, c.output())
+	}
+	return r
+}
+
+// An auditLine is what the tests look at of a line of the trail.
+type auditLine struct {
+	Kind, Event, Actor, Role, Rule string
+	RequestID                      string `json:"request_id"`
+	SessionID                      string `json:"session_id"`
+	AccessKeyID                    string `json:"access_key_id"`
+}
+
+// trail is the audit lines with a name, of all functions.
+func (c *cloud) trail(event string) []auditLine {
+	var found []auditLine
+	for line := range strings.Lines(c.output()) {
+		var l auditLine
+		if json.Unmarshal([]byte(line), &l) == nil && l.Kind == "starback.audit" && l.Event == event {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// assumed counts the sessions that AWS was asked for so far. A call that the
+// SDK makes again by itself, when the answer is broken off, asks for the same.
+func (c *cloud) assumed() int {
+	names := map[string]bool{}
+	for _, call := range c.aws.Calls() {
+		if call.Action == "AssumeRole" {
+			names[call.SessionName] = true
+		}
+	}
+	return len(names)
+}
+
+// released is the access key ids in messages that somebody sees.
+func (c *cloud) released(who string) []string {
+	var ids []string
+	for _, m := range c.slack.Seen(who) {
+		if found := accessKey.FindStringSubmatch(string(m.Blocks)); found != nil {
+			ids = append(ids, found[1])
+		}
+	}
+	return ids
+}
+
+var accessKey = regexp.MustCompile(`AWS_ACCESS_KEY_ID[^A]*(ASIA[A-Z0-9]+)`)
+
+// waitForTrail waits until the trail has a line of that name.
+func (c *cloud) waitForTrail(event string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(c.trail(event)) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("the trail has no %s\n%s", event, c.output())
+		}
+	}
+}

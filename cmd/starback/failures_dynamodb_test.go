@@ -1,0 +1,190 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/internal/faultproxy"
+)
+
+// A tableFailure is one way in which DynamoDB fails, and what comes of it.
+type tableFailure struct {
+	call    string // as dynamoCall names it
+	how     string
+	fault   func(*house) faultproxy.Fault
+	says    string // to Alice, while it lasts; empty: nothing yet
+	event   string // of the trail, while it lasts; empty: nothing can be recorded
+	finally string // what she is told once it is over; empty: nothing more
+}
+
+// DynamoDB's own words for what goes wrong.
+func denied(*house) faultproxy.Fault {
+	return faultproxy.Refuse(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException")
+}
+func throttled(*house) faultproxy.Fault {
+	return faultproxy.Refuse(http.StatusBadRequest, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException")
+}
+func conflicting(*house) faultproxy.Fault {
+	return faultproxy.Refuse(http.StatusBadRequest, "com.amazonaws.dynamodb.v20120810#TransactionConflictException")
+}
+
+// once has only the first call fail.
+func once(f func(*house) faultproxy.Fault) func(*house) faultproxy.Fault {
+	return func(h *house) faultproxy.Fault {
+		var calls atomic.Int64
+		return func(w http.ResponseWriter, r *http.Request, ask faultproxy.Ask) {
+			if calls.Add(1) > 1 {
+				faultproxy.Pass(w, r, ask)
+				return
+			}
+			f(h)(w, r, ask)
+		}
+	}
+}
+
+// overtaken lets a sweeper settle the Request first, so that the call finds
+// another version than it expects.
+func overtaken(h *house) faultproxy.Fault {
+	return func(w http.ResponseWriter, r *http.Request, ask faultproxy.Ask) {
+		asked := h.trail("request.asked")
+		ref := broker.Ref{Kind: broker.RefRequest, Key: asked[len(asked)-1].RequestID}
+		if err := h.keeper.open(h.t).Settle(r.Context(), ref, broker.Settlement{}); err != nil {
+			h.t.Error(err)
+		}
+		faultproxy.Pass(w, r, ask)
+	}
+}
+
+// What people are told when the store fails.
+const (
+	saysNotTaken  = "Starback could not take your command"
+	saysNoStore   = "Starback cannot reach its store, and without a record it issues nothing"
+	saysWithheld  = "Starback could not record that, so they were thrown away unseen"
+	saysDoneAlone = "This command was carried out already"
+)
+
+// tableFailures are those of DynamoDB. A call that it holds while nobody waits
+// for it in vain is held until the failure is over.
+var tableFailures = []tableFailure{
+	// Before the command is queued, Slack's own patience bounds everything.
+	{"enqueue Query", "denies", denied, saysNotTaken, "", ""},
+	{"enqueue PutItem", "denies", denied, saysNotTaken, "", ""},
+	{"enqueue PutItem", "throttles", throttled, saysNotTaken, "", ""},
+	{"enqueue PutItem", "hangs up", drop, saysNotTaken, "", ""},
+	{"enqueue PutItem", "stalls", stall, saysNotTaken, "", ""},
+	{"enqueue PutItem", "talks rubbish", garbage, saysNotTaken, "", ""},
+	// Nobody can know that it is queued, and it is carried out.
+	{"enqueue PutItem", "stops half-way", half, saysNotTaken, "", saysKeys},
+	{"enqueue PutItem", "answers too late", late, saysNotTaken, "", saysKeys},
+
+	// What is queued waits.
+	{"claim Query", "throttles", throttled, "", "", saysKeys},
+	{"claim Query", "stalls", stall, "", "", saysKeys},
+	{"claim UpdateItem", "denies", denied, "", "", saysKeys},
+	{"claim UpdateItem", "stalls", stall, "", "", saysKeys},
+	{"claim UpdateItem", "talks rubbish", garbage, "", "", saysKeys},
+	{"claim UpdateItem", "stops half-way", half, "", "", saysKeys},
+	{"claim UpdateItem", "answers late", late, "", "", saysKeys},
+	{"claim UpdateItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+
+	{"identify BatchGetItem", "denies", denied, saysNoStore, "session.failed", ""},
+	{"identify BatchGetItem", "throttles", throttled, saysNoStore, "session.failed", ""},
+	{"identify BatchGetItem", "hangs up", drop, saysNoStore, "session.failed", ""},
+	{"identify BatchGetItem", "stalls", stall, "", "", saysKeys},
+	{"identify BatchGetItem", "stops half-way", half, saysNoStore, "session.failed", ""},
+	{"identify BatchGetItem", "talks rubbish", garbage, saysNoStore, "session.failed", ""},
+	{"identify BatchGetItem", "answers late", late, "", "", saysKeys},
+
+	{"ask PutItem", "denies", denied, saysNoStore, "", ""},
+	{"ask PutItem", "throttles", throttled, saysNoStore, "", ""},
+	{"ask PutItem", "has a conflict", conflicting, saysNoStore, "", ""},
+	{"ask PutItem", "stalls", stall, "", "", saysKeys},
+	{"ask PutItem", "stops half-way", half, saysNoStore, "", ""},
+	{"ask PutItem", "talks rubbish", garbage, saysNoStore, "", ""},
+	{"ask PutItem", "answers late", late, "", "", saysKeys},
+	{"ask PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+
+	{"outcome PutItem", "denies", denied, saysWithheld, "", ""},
+	{"outcome PutItem", "throttles", throttled, saysWithheld, "", ""},
+	{"outcome PutItem", "has another version", once(overtaken), saysKeys, "session.issued", ""},
+	{"outcome PutItem", "stalls beyond the lease", stall, saysWithheld, "", ""},
+	{"outcome PutItem", "stops half-way", half, saysWithheld, "", ""},
+	{"outcome PutItem", "talks rubbish", garbage, saysWithheld, "", ""},
+	{"outcome PutItem", "answers after the lease", late, saysWithheld, "", ""},
+	{"outcome PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+
+	// A Job that cannot be taken off the queue is found to be done.
+	{"done DeleteItem", "denies", denied, saysKeys, "session.issued", saysDoneAlone},
+	{"done DeleteItem", "stops half-way", half, saysKeys, "session.issued", ""},
+
+	// The trail is passed on later.
+	{"sweep Query", "throttles", throttled, saysKeys, "session.issued", ""},
+	{"sweep Query", "stalls", stall, saysKeys, "session.issued", ""},
+	{"sweep BatchGetItem", "talks rubbish", garbage, saysKeys, "session.issued", ""},
+	{"sweep PutItem", "denies", denied, saysKeys, "session.issued", ""},
+	{"sweep UpdateItem", "hangs up", drop, saysKeys, "session.issued", ""},
+	{"settle PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+}
+
+// nameRequest are the calls that pass a Request on, and name it.
+var nameRequest = []string{"sweep BatchGetItem", "sweep UpdateItem", "settle PutItem"}
+
+// everyTableFailureSpeaks is the part of TestEveryFailureSpeaks with a table
+// for a store. What cannot be recorded while the table is away is not shown;
+// what was asked is done once it is back, or the person was told.
+func everyTableFailureSpeaks(t *testing.T) {
+	for _, tt := range tableFailures {
+		t.Run(tt.call+" "+tt.how, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, onDynamoDB(t))
+			h.keeper.wire.Reset()
+			h.keeper.wire.SetRule(faultproxy.On(tt.fault(h), tt.call))
+			h.command("prod-console")
+			requestID := "" // of what is recorded
+			if tt.says != "" {
+				h.hears(tt.says, 1)
+			}
+			if tt.event != "" {
+				requestID = h.waitForTrail(tt.event, 1)[0].RequestID
+				if said := h.hears(tt.says, 1); !strings.Contains(said, requestID) {
+					t.Errorf("Alice is told, without the request id %s\n%s", requestID, brief(said))
+				}
+			}
+			about := ""
+			if slices.Contains(nameRequest, tt.call) {
+				about = requestID
+			}
+			h.calls(h.keeper.wire, tt.call, about)
+			if tt.says == "" {
+				time.Sleep(time.Second)
+				if told := h.told(); len(told) > 0 {
+					t.Errorf("while the call fails, Alice is told\n%s", brief(told...))
+				}
+			}
+			if recorded := len(h.trail("session.issued")) + len(h.trail("session.failed")); tt.event == "" && tt.finally == "" && recorded > 0 {
+				t.Errorf("%d outcomes are in the log, though none can be recorded", recorded)
+			}
+			h.heal()
+			if tt.finally != "" {
+				h.hears(tt.finally, 1)
+			}
+			if told := h.told(); len(told) != words(tt.says)+words(tt.finally) {
+				t.Errorf("Alice is told\n%s", brief(told...))
+			}
+			h.afterwards(requestID)
+		})
+	}
+}
+
+// words counts a text that is not empty.
+func words(text string) int {
+	if text == "" {
+		return 0
+	}
+	return 1
+}
