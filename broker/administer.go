@@ -299,7 +299,7 @@ func (a *Admin) renew(ctx context.Context, ch Change, s *state, u *User, now tim
 	if ch.Until.IsZero() {
 		u.Expires = now.Add(s.was.Settings.UserLifetime)
 	}
-	u.Expires = u.Expires.UTC().Truncate(time.Millisecond)
+	u.Expires = u.Expires.UTC().Truncate(time.Second)
 	if !now.Before(u.Expires) {
 		return fmt.Errorf("%s has passed already; to switch a user off, disable them: %w", day(u.Expires), ErrInvalid)
 	}
@@ -307,6 +307,11 @@ func (a *Admin) renew(ctx context.Context, ch Change, s *state, u *User, now tim
 		return nil
 	}
 	owner, err := a.Users.User(ctx, u.Owner)
+	for _, w := range s.users { // renewed by the same command
+		if w.want.Name == u.Owner {
+			owner = w.want
+		}
+	}
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && (owner.Removed || owner.IsApp):
 		return fmt.Errorf("the owner %s is not a person here: %w", u.Owner, ErrInvalid)

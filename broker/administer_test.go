@@ -39,10 +39,14 @@ func do(t *testing.T, a *broker.Admin, commands ...string) (done broker.Done) {
 	return done
 }
 
+// minute prints a moment as the trail does: to the minute if that is all.
+func minute(t time.Time) string {
+	return strings.Replace(t.UTC().Format("2006-01-02 15:04:05 MST"), ":00 UTC", " UTC", 1)
+}
+
 // Each command changes what it says, and says what it changed.
 func TestDo(t *testing.T) {
-	inADay := began.Add(24 * time.Hour).Format("2006-01-02 15:04:05 MST")
-	inADay = strings.Replace(inADay, ":00 UTC", " UTC", 1)
+	inADay := minute(began.Add(24 * time.Hour))
 	for _, tt := range []struct {
 		name   string
 		before []string
@@ -56,7 +60,9 @@ func TestDo(t *testing.T) {
 		{"switched off", nil, "user disable alice bob", []string{"alice: enabled: true → false", "bob: enabled: true → false"}},
 		{"switched on", []string{"user disable alice"}, "user enable alice", []string{"alice: enabled: false → true"}},
 		{"renewed", []string{"user renew alice --until 1h"}, "user renew alice --until 2099-01-01T12:00:00Z", []string{
-			"alice: expires: " + strings.Replace(began.Add(time.Hour).Format("2006-01-02 15:04:05 MST"), ":00 UTC", " UTC", 1) + " → 2099-01-01 12:00 UTC"}},
+			"alice: expires: " + minute(began.Add(time.Hour)) + " → 2099-01-01 12:00 UTC"}},
+		{"an application with its owner", []string{"user renew bob --until 1h", "user add ci --owner bob"}, "user renew bob ci --until 2099-01-01T12:00:00Z", []string{
+			"bob: expires: " + minute(began.Add(time.Hour)) + " → 2099-01-01 12:00 UTC", "ci: expires: " + minute(began.Add(time.Hour)) + " → 2099-01-01 12:00 UTC"}},
 		{"bound", nil, "user bind erin --slack T0AB/UERIN", []string{"erin: slack: none → T0AB/UERIN"}},
 		{"bound to another", nil, "user bind alice --slack T0AB/UOTHER", []string{"alice: slack: T0AB/UALICE → T0AB/UOTHER"}},
 		{"removed", nil, "user remove alice", []string{"alice: enabled: true → false; groups: dev → none; slack: T0AB/UALICE → none; removed"}},
@@ -176,7 +182,7 @@ func TestDoTrail(t *testing.T) {
 	want := []string{
 		"user.changed root T0AB/UROOT alice v0: groups: dev → dev, sre",
 		"policy.changed root T0AB/UROOT  v2: groups.sre.grants.readonly2: added, until 2099-01-01",
-		"user.renewed root T0AB/UROOT alice v0: expires: " + strings.Replace(began.Add(90*24*time.Hour).Format("2006-01-02 15:04:05 MST"), ":00 UTC", " UTC", 1) + " → 2099-01-02 00:00 UTC",
+		"user.renewed root T0AB/UROOT alice v0: expires: " + minute(began.Add(90*24*time.Hour)) + " → 2099-01-02 00:00 UTC",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -243,6 +249,9 @@ func TestTwoAdmins(t *testing.T) {
 		t.Fatalf("done %+v", done)
 	}
 	id := done.Proposal.ID
+	if again := do(t, first, "group add-member dev root"); again.Proposal == nil || again.Proposal.ID != id {
+		t.Errorf("the same again: %+v", again.Proposal)
+	}
 	for name, author := range map[string]broker.Author{
 		"the author":           rootHerself,
 		"at the command line":  {Name: "root@laptop", User: "root"},

@@ -259,7 +259,10 @@ func (a *Admin) Apply(ctx context.Context, p *Plan, o ApplyOptions) error {
 	if err := a.keepsAdmin(ctx, p.state, now); err != nil {
 		return err
 	}
-	told := written{note: o.Message, loud: p.Loud}
+	told := written{note: o.Message}
+	if !p.PolicyChanged {
+		told.loud = p.Loud // otherwise the Policy's Event says it, once
+	}
 	// One User who cannot be written does not keep others what is taken away.
 	var errs []error
 	for i, w := range p.users {

@@ -45,6 +45,21 @@ func (a *Admin) User(ctx context.Context, name policy.UserName) (Membership, err
 	return m, nil
 }
 
+// UserOf returns the name of the User who is bound to an account in Slack.
+func (a *Admin) UserOf(ctx context.Context, id SlackID) (policy.UserName, error) {
+	i, err := a.Identities.Identity(ctx, id)
+	if err == nil {
+		var u User
+		if u, err = a.Users.User(ctx, i.User); err == nil && bound(i, u) {
+			return u.Name, nil
+		}
+	}
+	if err == nil || errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("nobody here is bound to the account %s in Slack (%w)", id, ErrNotFound)
+	}
+	return "", err
+}
+
 // owner returns an application's owner; zero for a person.
 func (a *Admin) owner(ctx context.Context, u User) (User, error) {
 	if !u.IsApp {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -49,8 +50,18 @@ func (p Proposal) Open(now time.Time) bool {
 	return p.State == ProposalConfirmed || p.State == ProposalWaiting && now.Before(p.Expires)
 }
 
-// propose writes down a Change for a second administrator.
+// propose writes down a Change for a second administrator. One that waits for
+// the same is not made again.
 func (a *Admin) propose(ctx context.Context, ch Change, s state, benefit string, now time.Time) (Proposal, error) {
+	open, err := a.OpenProposals(ctx)
+	if err != nil {
+		return Proposal{}, err
+	}
+	for _, p := range open {
+		if p.State == ProposalWaiting && p.Author == a.Author.Name && reflect.DeepEqual(p.Change, ch) {
+			return p, nil
+		}
+	}
 	p := Proposal{
 		ID: a.newID(now), Change: ch, Detail: s.detail(), Benefit: benefit, Author: a.Author.Name, User: a.Author.User,
 		MadeAt: now, Expires: now.Add(proposalLife), State: ProposalWaiting,

@@ -141,8 +141,8 @@ func (w *world) aliases(t *testing.T, c broker.Credentials) string {
 	return ""
 }
 
-// boundary returns the document in force and how many versions there are.
-func (w *world) boundary(t *testing.T) (document string, versions int) {
+// boundary returns the document in force and the versions there are.
+func (w *world) boundary(t *testing.T) (document string, versions []string) {
 	t.Helper()
 	c, err := w.RoleCredentials(adminARN, "reader", time.Hour)
 	if err != nil {
@@ -153,14 +153,15 @@ func (w *world) boundary(t *testing.T) (document string, versions int) {
 	return inForce(t, iam.NewFromConfig(config), adminLimits)
 }
 
-// inForce reads a managed policy's default version, and counts all.
-func inForce(t *testing.T, client *iam.Client, arn string) (document string, versions int) {
+// inForce reads a managed policy's default version, and lists all.
+func inForce(t *testing.T, client *iam.Client, arn string) (document string, versions []string) {
 	t.Helper()
 	list, err := client.ListPolicyVersions(t.Context(), &iam.ListPolicyVersionsInput{PolicyArn: &arn})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range list.Versions {
+		versions = append(versions, aws.ToString(v.VersionId))
 		if !v.IsDefaultVersion {
 			continue
 		}
@@ -173,5 +174,5 @@ func inForce(t *testing.T, client *iam.Client, arn string) (document string, ver
 			t.Fatal(err)
 		}
 	}
-	return document, len(list.Versions)
+	return document, versions
 }

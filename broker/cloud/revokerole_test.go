@@ -95,24 +95,31 @@ func TestRevokerHeals(t *testing.T) {
 	}
 }
 
-// Each account has its own revoker.
+// Each account has its own revoker, and each Region its own session of it.
 func TestRevokerPerAccount(t *testing.T) {
 	w := newFencedWorld(t)
 	r := newRevoker(t, w.config())
-	elsewhere := &policy.Role{ARN: strings.Replace(adminARN, account, "444455556666", 1)}
-	w.AddRole(sandbox.Role{ARN: elsewhere.ARN})
+	const other = "444455556666"
+	w.AddRole(sandbox.Role{ARN: strings.Replace(adminARN, account, other, 1)})
 	w.AddRole(sandbox.Role{
-		ARN: strings.Replace(revoker, account, "444455556666", 1), Permissions: allowAll, Trust: sandbox.Trust{Principals: []string{w.user.ARN}},
+		ARN: strings.Replace(revoker, account, other, 1), Permissions: allowAll, Trust: sandbox.Trust{Principals: []string{w.user.ARN}},
 	})
+	tests := []struct {
+		role    *policy.Role
+		carries bool
+	}{
+		{&policy.Role{ARN: adminARN}, true},
+		{&policy.Role{ARN: adminARN, Region: "eu-central-1"}, true},
+		{&policy.Role{ARN: strings.Replace(adminARN, account, other, 1)}, false},
+	}
 	for range 2 {
-		if carries, err := r.Check(t.Context(), admin()); !carries || err != nil {
-			t.Errorf("here: %v, %v", carries, err)
-		}
-		if carries, err := r.Check(t.Context(), elsewhere); carries || err != nil {
-			t.Errorf("elsewhere: %v, %v", carries, err)
+		for _, tt := range tests {
+			if carries, err := r.Check(t.Context(), tt.role); carries != tt.carries || err != nil {
+				t.Errorf("%s %s: %v, %v", tt.role.ARN, tt.role.Region, carries, err)
+			}
 		}
 	}
-	if made := w.count("AssumeRole"); made != 2 {
+	if made := w.count("AssumeRole"); made != len(tests) {
 		t.Errorf("assumed %d times", made)
 	}
 }
