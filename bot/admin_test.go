@@ -154,6 +154,14 @@ func TestAdminCommands(t *testing.T) {
 		{"change confirm 7K2M9QXD", []string{"There is no proposal 7K2M9QXD."}},
 		{"change reject 7K2M9QXD", []string{"There is no proposal 7K2M9QXD."}},
 
+		{"end user @gwen", []string{"Nothing of `gwen` is open, so there is nothing to end."}},
+		{"end user alcie", []string{"There is no user alcie; did you mean alice?"}},
+		{"end role prod-admin", []string{"Nothing of the role `prod-admin` is open"}},
+		{"end role prod-amdin", []string{"There is no role prod-amdin; did you mean prod-admin?"}},
+		{"end session 01jdckq0000000000000000000", []string{"That cannot be done.", "Nothing was issued as 01JDCKQ0000000000000000000."}},
+		{"end session ASIA1", []string{"Nothing was issued as ASIA1."}},
+		{"end session", []string{"That is not how it is asked.", "It goes `/starback admin end session ID`"}},
+
 		{"user ad bob", []string{"Did you mean `user add`? It goes `/starback admin user add USER"}},
 		{"who-cna prod-admin", []string{"Did you mean `who-can`?"}},
 		{"user", []string{"There is no such command for administrators."}},
@@ -182,14 +190,16 @@ func TestAdminCommands(t *testing.T) {
 	all := strings.Join(messages[len(before):], "\n")
 	has(t, all, "A user was removed for good: `hank`", "An access token was revoked: `ci-deploy`", "The policy was put back to an older version",
 		"it’s time", "# ⚠️ A user was changed: alice @here This benefits its author alice: alice gains prod-admin.")
-	if n := strings.Count(all, "@here"); n != 1 {
+	has(t, all, "The members of", "is another account in Slack from now on")
+	if n := strings.Count(all, "@here"); n != 4 {
 		t.Errorf("everybody is called %d times", n)
 	}
 }
 
 // adminWords are the words of every command, sorted, from what help lists.
 func adminWords() []string {
-	words := []string{"can", "who-can", "user show", "user list", "expiring", "group show", "group list", "policy history", "changes", "change confirm", "change reject"}
+	words := []string{"can", "who-can", "user show", "user list", "expiring", "group show", "group list", "policy history", "changes", "change confirm", "change reject",
+		"end session", "end user", "end role"}
 	for _, c := range broker.Commands {
 		words = append(words, string(c.Op))
 	}
@@ -242,7 +252,7 @@ func TestWhoMayAdminister(t *testing.T) {
 			}
 			proposed := w.proposes(t, "U1")
 			before := w.state(t)
-			for _, text := range []string{"", "help", "xyzzy", "user list", "group add data", "user enable bob", "changes", "change confirm " + proposed.ID} {
+			for _, text := range []string{"", "help", "xyzzy", "user list", "group add data", "user enable bob", "changes", "change confirm " + proposed.ID, "end user alice"} {
 				has(t, w.asks(t, c.user, text), c.want)
 			}
 			for _, action := range []string{"confirm:", "reject:"} {

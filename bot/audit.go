@@ -67,8 +67,17 @@ func requestMark(r *broker.Request) string {
 		return "🟢"
 	case broker.StateDenied:
 		return "⛔"
-	case broker.StateClosed:
+	case broker.StateApproved:
+		return "✅"
+	case broker.StateWithdrawn, broker.StateLapsed:
+		return "☑️"
+	case broker.StateVoid:
 		return "⚠️"
+	case broker.StateClosed:
+		if r.OpenedAt.IsZero() {
+			return "⚠️" // it never opened
+		}
+		return "☑️"
 	default:
 		return "⏳"
 	}
@@ -76,7 +85,6 @@ func requestMark(r *broker.Request) string {
 
 // requestState says in words how far the Request has come.
 func requestState(r *broker.Request) string {
-	s := newest(r)
 	switch r.State {
 	case broker.StateOpen:
 		issued := 0
@@ -89,20 +97,32 @@ func requestState(r *broker.Request) string {
 				}
 			}
 		}
-		if issued == 1 {
-			return "Issued, until " + when(ends)
+		words := "Issued, until " + when(ends)
+		if issued != 1 {
+			words = fmt.Sprintf("Issued %d times, the last until %s", issued, when(ends))
 		}
-		return fmt.Sprintf("Issued %d times, the last until %s", issued, when(ends))
+		if r.Needs != nil {
+			words += ", approved by " + approvedBy(r)
+		}
+		return words
 	case broker.StateDenied:
+		if no := declined(r); no != nil {
+			return fmt.Sprintf("Denied by `%s`", no.User)
+		}
 		return "Denied by the rule `" + string(r.Rule) + "`"
 	case broker.StateClosed:
+		if !r.OpenedAt.IsZero() {
+			return "Over since " + when(r.WindowEnd) + unended(r)
+		}
 		outcome := "nothing"
-		if s != nil && s.Outcome != "" {
+		if s := newest(r); s != nil && s.Outcome != "" {
 			outcome = s.Outcome
 		}
 		return "Failed, and nothing was issued: `" + outcome + "`"
-	default:
+	case broker.StateAsked:
 		return "Asked, and not answered yet"
+	default:
+		return strings.TrimSuffix(howItStands(r), ".")
 	}
 }
 
@@ -120,32 +140,64 @@ func timeline(notices []broker.Notice) message {
 	if rest := len(lines) - shown; rest > 0 {
 		m.blocks = append(m.blocks, small(fmt.Sprintf("And %d more, in the audit index", rest)))
 	}
+	for _, n := range notices {
+		if n.Event != nil && n.Event.Event == broker.EventDeclined && n.Event.Detail != "" {
+			m.blocks = append(m.blocks, quote("Why not", n.Event.Detail))
+		}
+	}
 	return m
 }
 
 // eventLine is one Event in words of ours, at most some 700 characters. It
 // holds no text of a user's.
 func eventLine(e broker.Event) string {
-	at := fmt.Sprintf("<!date^%d^{time_secs}|%s>", e.Time.Unix(), e.Time.UTC().Format("15:04:05 UTC"))
+	return clock(e.Time) + "  " + eventWhat(e)
+}
+
+// clock shows a time of day, to the second, in the reader's own time zone.
+func clock(t time.Time) string {
+	return fmt.Sprintf("<!date^%d^{time_secs}|%s>", t.Unix(), t.UTC().Format("15:04:05 UTC"))
+}
+
+// eventWhat says what happened, without the time.
+func eventWhat(e broker.Event) string {
 	switch e.Event {
 	case broker.EventAsked:
-		return at + "  asked"
+		return "asked"
 	case broker.EventTakenOver:
-		return at + "  taken over: the worker before did not finish"
+		return "taken over: the worker before did not finish"
 	case broker.EventIssued:
-		return fmt.Sprintf("%s  issued by the rule `%s` (%s): session `%s`, key `%s`, until %s",
-			at, e.Rule, escape(cut(e.Path, 300)), e.SessionID, e.AccessKeyID, when(e.ExpiresAt))
+		return fmt.Sprintf("issued by the rule `%s` (%s): session `%s`, key `%s`, until %s",
+			e.Rule, escape(cut(e.Path, 300)), e.SessionID, e.AccessKeyID, when(e.ExpiresAt))
 	case broker.EventDenied:
-		return fmt.Sprintf("%s  denied by the rule `%s`", at, e.Rule)
+		return fmt.Sprintf("denied by the rule `%s`", e.Rule)
 	case broker.EventFailed:
-		return fmt.Sprintf("%s  failed: `%s`", at, e.Outcome)
+		return fmt.Sprintf("failed: `%s`", e.Outcome)
 	case broker.EventUndelivered:
-		return fmt.Sprintf("%s  session `%s` may not have been shown: Slack did not confirm it", at, e.SessionID)
+		return fmt.Sprintf("session `%s` may not have been shown: Slack did not confirm it", e.SessionID)
+	case broker.EventPending:
+		return "put to approvers, until " + when(e.ExpiresAt)
+	case broker.EventApproved:
+		return fmt.Sprintf("approved by %s, for %s", word(e.Actor), span(time.Duration(e.Duration)*time.Second))
+	case broker.EventDeclined:
+		return "denied by " + word(e.Actor)
+	case broker.EventWithdrawn:
+		return "withdrawn by " + word(e.Actor)
+	case broker.EventLapsed:
+		return "lapsed"
+	case broker.EventVoid:
+		return fmt.Sprintf("void, by the rule `%s`", e.Rule)
+	case broker.EventClosed:
+		return "over"
+	case broker.EventEndAsked:
+		return fmt.Sprintf("to be ended by %s: session %s", word(e.Actor), word(e.SessionID))
+	case broker.EventEnded:
+		return fmt.Sprintf("ended: session %s", word(e.SessionID))
 	default:
 		if words := eventWords[e.Event]; words != "" {
-			return at + "  " + strings.ToLower(words[:1]) + words[1:]
+			return strings.ToLower(words[:1]) + words[1:]
 		}
-		return at + "  " + string(e.Event)
+		return string(e.Event)
 	}
 }
 
@@ -227,8 +279,10 @@ func calling(text string) slack.Block {
 // undeliveredMessage tells a requester that credentials could not be shown, as
 // far as is known.
 func undeliveredMessage(r *broker.Request) message {
-	return say(fmt.Sprintf("I had credentials for %s for you, but Slack did not confirm that it showed them. If you do not see them, ask again.",
+	m := say(fmt.Sprintf("I had credentials for %s for you, but Slack did not confirm that it showed them. If you do not see them, press the button or ask again.",
 		word(string(r.Role))), requestLine(r.ID))
+	m.blocks = append(m.blocks, newKeysButton(r.ID))
+	return m
 }
 
 // endingMessage tells somebody that their access ends soon, or that of an

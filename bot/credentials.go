@@ -71,29 +71,54 @@ func writeCredentials(i broker.Issued) (message, error) {
 		i.Role.Name, accountOf(i.Role), utc(i.Session.ExpiresAt), i.Request.ID)}
 
 	link := i.Console.Reveal()
-	if link != "" && len(link) <= maxButtonURL {
-		open := slack.NewButtonBlockElement(actionConsole, "", slack.NewTextBlockObject(slack.PlainTextType, "Open the AWS console", false, false))
-		open.URL, open.Style = link, slack.StylePrimary
-		m.blocks = append(m.blocks, slack.NewActionBlock("", open))
-	}
-	m.blocks = append(m.blocks, section(summary(i)))
-	if link != "" && len(link) > maxButtonURL {
-		m.blocks = append(m.blocks, section("The console link is too long for a button. Paste these parts, one right after the other, into the address bar:"))
-		for _, part := range split(link, maxCode) {
-			m.blocks = append(m.blocks, code(part))
-		}
-	}
+	m.blocks = console(link, summary(i))
 	if len(parts) > 1 {
 		m.blocks = append(m.blocks, section(pasteInTurn(shell, len(parts))))
 	}
 	for _, part := range parts {
 		m.blocks = append(m.blocks, code(part))
 	}
-	m.blocks = append(m.blocks, shellButtons(shell, i.Request.ID), small(footer(i, link != "")))
+	m.blocks = append(m.blocks, slack.NewActionBlock("", append(shellButtons(shell, i.Request.ID), endSession(i))...), small(footer(i, link != "")))
 	if !m.fits() {
 		return message{}, errTooLong
 	}
 	return m, nil
+}
+
+// consoleMessage is what the requester sees who wants the console alone. Where
+// there is no link that Slack takes, it is credentialsMessage.
+func consoleMessage(i broker.Issued) (message, error) {
+	what := fmt.Sprintf("*%s* in *%s*", i.Role.Name, accountOf(i.Role)) + "\nEnds " + when(i.Session.ExpiresAt)
+	m := message{text: fmt.Sprintf("The console for %s in %s, until %s. Request %s. Open the message to follow the link.",
+		i.Role.Name, accountOf(i.Role), utc(i.Session.ExpiresAt), i.Request.ID)}
+	m.blocks = append(console(i.Console.Reveal(), what), slack.NewActionBlock("", endSession(i)), small(footer(i, true)))
+	if i.Console.IsZero() || !m.fits() {
+		return credentialsMessage(i)
+	}
+	return m, nil
+}
+
+// console shows a console link around what it opens: as a button or, where it
+// is too long for one, in parts. Without a link, only what it would open.
+func console(link, what string) (blocks []slack.Block) {
+	if link != "" && len(link) <= maxButtonURL {
+		open := slack.NewButtonBlockElement(actionConsole, "", plain("Open the AWS console"))
+		open.URL, open.Style = link, slack.StylePrimary
+		blocks = append(blocks, slack.NewActionBlock("", open))
+	}
+	blocks = append(blocks, section(what))
+	if len(link) > maxButtonURL {
+		blocks = append(blocks, section("The console link is too long for a button. Paste these parts, one right after the other, into the address bar:"))
+		for _, part := range split(link, maxCode) {
+			blocks = append(blocks, code(part))
+		}
+	}
+	return blocks
+}
+
+// endSession ends the one Session that was issued.
+func endSession(i broker.Issued) slack.BlockElement {
+	return button(actionEnd, i.Request.ID+" "+i.Session.ID, "End this session", slack.StyleDanger)
 }
 
 // summary says what was issued and when it ends.
@@ -125,16 +150,14 @@ func footer(i broker.Issued, linked bool) string {
 
 // shellButtons offer the other shells. Starback keeps no copy of the keys, so
 // choosing one issues new keys for the same request.
-func shellButtons(current broker.Shell, requestID string) slack.Block {
+func shellButtons(current broker.Shell, requestID string) []slack.BlockElement {
 	var buttons []slack.BlockElement
 	for _, s := range broker.Shells {
-		if s == current {
-			continue
+		if s != current {
+			buttons = append(buttons, button(actionShell+string(s), requestID, "New keys for "+shellNames[s], ""))
 		}
-		text := slack.NewTextBlockObject(slack.PlainTextType, "New keys for "+shellNames[s], false, false)
-		buttons = append(buttons, slack.NewButtonBlockElement(actionShell+string(s), requestID, text))
 	}
-	return slack.NewActionBlock("", buttons...)
+	return buttons
 }
 
 // pasteInTurn says how to use more than one block.

@@ -136,6 +136,14 @@ func click(team string, changes ...string) *http.Request {
 	return clicked(strings.NewReplacer(changes...).Replace(payload))
 }
 
+// submission is the form for the reason of a no, sent in by somebody of team,
+// as JSON.
+func submission(team string, changes ...string) *http.Request {
+	payload := fmt.Sprintf(`{"type":"view_submission","team":{"id":"T012AB"},"user":{"id":"U0456","team_id":%q},"trigger_id":"1.2.abc",
+		"view":{"id":"V1","callback_id":"deny_form","private_metadata":"x"}}`, team)
+	return clicked(strings.NewReplacer(changes...).Replace(payload))
+}
+
 func clicked(payload string) *http.Request {
 	return signed(PathInteractions, formType, url.Values{"payload": {payload}}.Encode())
 }

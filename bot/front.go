@@ -32,13 +32,15 @@ const (
 )
 
 // A Front takes in what Slack sends: it checks that Slack sent it, puts a Job
-// on the queue and answers at once. It decides nothing and reaches nothing
-// but the queue.
+// on the queue and answers at once. It decides nothing, and besides the queue
+// reaches only what it needs to show a form while Slack waits.
 type Front struct {
 	SigningSecret broker.Secret
 	Teams         []string // team and enterprise ids that are ours
 	Queue         broker.Queue
 	Sealer        *Sealer
+	Views         *Client      // opens forms; nil: there are none
+	View          *broker.View // what forms show; nil: nothing is looked up
 	Version       string
 	Now           func() time.Time
 	Log           *slog.Logger
@@ -149,7 +151,7 @@ func (f *Front) refuse(path string, status int, why string) Reply {
 func (f *Front) command(ctx context.Context, c slash) Reply {
 	w := work{
 		Kind: workCommand, Caller: c.caller(), Key: c.TriggerID, Received: f.Now(), Channel: c.ChannelID,
-		Text: c.Text, ResponseURL: broker.NewSecret(c.ResponseURL),
+		Text: c.Text, Forms: f.draws(), ResponseURL: broker.NewSecret(c.ResponseURL),
 	}
 	if !f.ours(c.TeamID, c.EnterpriseID) {
 		f.Log.Warn("refused another workspace", "slack", w.Caller, "request_id", commandAsk(w).RequestID())
@@ -160,6 +162,13 @@ func (f *Front) command(ctx context.Context, c slash) Reply {
 		return f.say(helpMessage(parsed.unknown))
 	case verbVersion:
 		return f.say(versionMessage(f.Version))
+	case verbForm:
+		if !f.draws() {
+			return f.say(helpMessage(""))
+		}
+	}
+	if f.commandForm(ctx, w, parseCommand(c.Text)) {
+		return Reply{Status: http.StatusOK}
 	}
 	if err := f.enqueue(ctx, w); err != nil {
 		return f.say(notTaken(commandAsk(w).RequestID()))
@@ -167,24 +176,48 @@ func (f *Front) command(ctx context.Context, c slash) Reply {
 	return Reply{Status: http.StatusOK}
 }
 
-// interaction queues a pressed button. Anything else that people do with a
-// message, such as following a link, needs no more than an answer.
+// interaction takes in what somebody does with a message or a form.
 func (f *Front) interaction(ctx context.Context, p interaction) Reply {
-	if p.Type != "block_actions" || len(p.Actions) != 1 {
+	pressed := p.Type == "block_actions" && len(p.Actions) == 1 && taken(p.Actions[0].ActionID)
+	submitted := p.Type == "view_submission" && p.View.CallbackID == callbackDeny
+	form := f.formOf(p)
+	switch {
+	case !pressed && !submitted && form == nil:
 		return Reply{Status: http.StatusOK}
+	case !f.ours(p.Team.ID, p.Enterprise.ID), form != nil && !f.ours(p.User.TeamID, p.Enterprise.ID):
+		f.Log.Warn("refused another workspace", "slack", p.caller())
+		return Reply{Status: http.StatusOK}
+	case form != nil:
+		return form(ctx, p)
+	case submitted:
+		return f.whyGiven(ctx, p)
+	default:
+		return f.pressed(ctx, p)
 	}
+}
+
+// pressed queues a pressed button or a choice from a menu. Somebody of another
+// workspace, who sees the buttons of a shared channel, is only told so.
+func (f *Front) pressed(ctx context.Context, p interaction) Reply {
 	action := p.Actions[0]
-	_, shell := shellOf(action.ActionID)
-	if _, answers := verdictOf(action.ActionID); !shell && !answers {
-		return Reply{Status: http.StatusOK}
-	}
 	w := work{
 		Kind: workButton, Caller: p.caller(), Key: p.TriggerID, Received: f.Now(), Channel: p.Channel.ID,
-		Action: action.ActionID, Value: action.Value, ResponseURL: broker.NewSecret(p.ResponseURL),
+		Action: action.ActionID, Value: firstOf(action.Value, action.SelectedOption.Value), View: p.View.ID,
+		ResponseURL: broker.NewSecret(p.ResponseURL),
 	}
-	if !f.ours(p.User.TeamID, p.Enterprise.ID) || !f.ours(p.Team.ID, p.Enterprise.ID) {
-		f.Log.Warn("refused another workspace", "slack", w.Caller)
-		return Reply{Status: http.StatusOK}
+	if !f.ours(p.User.TeamID, p.Enterprise.ID) {
+		f.Log.Warn("refused a member of another workspace", "slack", w.Caller)
+		w.Kind, w.Action, w.Value = workOutsider, "", ""
+	}
+	if w.Kind == workButton && w.Action == actionDeny {
+		opened, err := f.askWhy(ctx, w)
+		if err != nil {
+			f.Log.Error("could not open a form", "request_id", w.requestID(), "err", err)
+			return Reply{Status: http.StatusServiceUnavailable}
+		}
+		if opened {
+			return Reply{Status: http.StatusOK}
+		}
 	}
 	if err := f.enqueue(ctx, w); err != nil {
 		return Reply{Status: http.StatusServiceUnavailable} // Slack shows that the button failed

@@ -167,7 +167,7 @@ func TestGolden(t *testing.T) {
 	nobody := broker.Me{User: broker.User{Name: "al", Expires: noon.AddDate(0, 3, 0)}, Slack: alice}
 	for name, m := range map[string]message{
 		"help":             helpMessage(""),
-		"unknown-verb":     helpMessage("sessions"),
+		"unknown-verb":     helpMessage("audit"),
 		"version":          versionMessage("v1.2.3-rc.1+<dirty>"),
 		"roles-none":       rolesMessage(nobody),
 		"roles-one":        rolesMessage(me(readonly())),
@@ -216,6 +216,7 @@ func TestGoldenAudit(t *testing.T) {
 			r.Rule, r.Sessions = policy.RuleNotGranted, nil
 		}),
 		"failed": inState(broker.StateClosed, func(r *broker.Request) {
+			r.OpenedAt = time.Time{}
 			r.Sessions[0] = broker.Session{ID: "01JDCKQ0000000000000000000", State: broker.SessionFailed, Outcome: string(broker.FaultAccess)}
 		}),
 	} {

@@ -12,20 +12,24 @@ import (
 type verb string
 
 const (
-	verbHelp    verb = "help"
-	verbVersion verb = "version"
-	verbWhoami  verb = "whoami"
-	verbRoles   verb = "roles"
-	verbRole    verb = "role" // ask for a role; the default
-	verbWhy     verb = "why"
-	verbAdmin   verb = "admin"
+	verbForm     verb = "" // nothing: the request form
+	verbHelp     verb = "help"
+	verbVersion  verb = "version"
+	verbWhoami   verb = "whoami"
+	verbRoles    verb = "roles"
+	verbRole     verb = "role" // ask for a role; the default
+	verbWhy      verb = "why"
+	verbSessions verb = "sessions"
+	verbEnd      verb = "end"
+	verbRenew    verb = "renew"
+	verbAdmin    verb = "admin"
 )
 
 // reserved are words that will never be taken for a role, so that a role
 // cannot come to mean something else one day. The policy parser refuses roles
 // with these names.
 var reserved = map[string]bool{
-	"sessions": true, "end": true, "renew": true, "login": true, "whois": true, "audit": true,
+	"login": true, "whois": true, "audit": true,
 }
 
 // A command is what somebody typed after /starback, understood as far as that
@@ -35,23 +39,24 @@ type command struct {
 	unknown  string // a reserved word that has no meaning here
 	role     policy.RoleName
 	duration time.Duration // 0: not given
-	words    string        // the rest: a ticket, a reason; what an administrator wants
+	words    string        // the rest: a ticket, a reason; which session; what an administrator wants
 }
 
 // parseCommand reads a command. It accepts whatever it is given: a text
-// without words asks for help, and a word that is no verb is taken for a role.
+// without words asks for the form, and a word that is no verb is taken for a
+// role.
 func parseCommand(text string) command {
 	words := strings.Fields(cleanText(unescape(text)))
 	if len(words) == 0 {
-		return command{verb: verbHelp}
+		return command{verb: verbForm}
 	}
 	first := strings.ToLower(words[0])
 	switch v := verb(first); {
-	case v == verbHelp, v == verbVersion, v == verbWhoami, v == verbRoles:
+	case v == verbHelp, v == verbVersion, v == verbWhoami, v == verbRoles, v == verbSessions:
 		return command{verb: v}
 	case reserved[first]:
 		return command{verb: verbHelp, unknown: first}
-	case v == verbAdmin:
+	case v == verbAdmin, v == verbEnd, v == verbRenew:
 		return command{verb: v, words: strings.Join(words[1:], " ")}
 	case v == verbWhy:
 		c := command{verb: v}

@@ -21,8 +21,8 @@ func TestParseCommand(t *testing.T) {
 		text string
 		want command
 	}{
-		{"", command{verb: verbHelp}},
-		{" \t\n", command{verb: verbHelp}},
+		{"", command{verb: verbForm}},
+		{" \t\n", command{verb: verbForm}},
 		{"help", command{verb: verbHelp}},
 		{"HELP me", command{verb: verbHelp}},
 		{"version", command{verb: verbVersion}},
@@ -30,9 +30,12 @@ func TestParseCommand(t *testing.T) {
 		{"roles", command{verb: verbRoles}},
 		{"role", command{verb: verbRole}},
 
-		{"sessions", command{verb: verbHelp, unknown: "sessions"}},
-		{"end 01J", command{verb: verbHelp, unknown: "end"}},
-		{"Renew", command{verb: verbHelp, unknown: "renew"}},
+		{"sessions please", command{verb: verbSessions}},
+		{"end", command{verb: verbEnd}},
+		{"End 01jdck  ", command{verb: verbEnd, words: "01jdck"}},
+		{"Renew", command{verb: verbRenew}},
+		{"renew 2M9QXD", command{verb: verbRenew, words: "2M9QXD"}},
+		{"role end", role("end", 0, "")},
 		{"login ABCD-1234", command{verb: verbHelp, unknown: "login"}},
 		{"whois ASIA", command{verb: verbHelp, unknown: "whois"}},
 		{"audit user:bob", command{verb: verbHelp, unknown: "audit"}},
@@ -81,7 +84,7 @@ func TestParseCommand(t *testing.T) {
 		{"pr\x00od\x1b 1\x7fh \u202eabc\u2066\u200f\ufeff", role("prod", time.Hour, "abc")},
 		{"prod \U000e0001\U000e0041x", role("prod", 0, "x")},
 		{"prod \xff\xfe!", role("prod", 0, "\uFFFD!")},
-		{"\u202e\u2066", command{verb: verbHelp}},
+		{"\u202e\u2066", command{verb: verbForm}},
 		{"\u202ehelp", command{verb: verbHelp}},
 		{"prod 👩‍👩‍👧 ünï", role("prod", 0, "👩‍👩‍👧 ünï")},
 	} {
@@ -106,8 +109,8 @@ func TestReservedWordsAreNoVerbs(t *testing.T) {
 func typeAgain(c command) string {
 	switch c.verb {
 	case verbRole:
-	case verbAdmin:
-		return "admin " + escape(c.words)
+	case verbAdmin, verbEnd, verbRenew:
+		return string(c.verb) + " " + escape(c.words)
 	case verbWhy:
 		return "why " + escape(string(c.role))
 	default:

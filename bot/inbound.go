@@ -92,7 +92,8 @@ type interaction struct {
 		TeamID string `json:"team_id"`
 	} `json:"user"`
 	Team struct {
-		ID string `json:"id"`
+		ID     string `json:"id"`
+		Domain string `json:"domain"`
 	} `json:"team"`
 	Enterprise struct {
 		ID string `json:"id"`
@@ -103,9 +104,30 @@ type interaction struct {
 	TriggerID   string `json:"trigger_id"`
 	ResponseURL string `json:"response_url"`
 	Actions     []struct {
-		ActionID string `json:"action_id"`
-		Value    string `json:"value"`
+		ActionID       string `json:"action_id"`
+		Value          string `json:"value"`
+		SelectedOption choice `json:"selected_option"`
 	} `json:"actions"`
+	View       seenView `json:"view"`        // what it was done in, if that is a modal
+	CallbackID string   `json:"callback_id"` // of a shortcut
+	MessageTS  string   `json:"message_ts"`  // of the message that it was chosen on
+	ActionID   string   `json:"action_id"`   // of the menu that somebody types into
+	Value      string   `json:"value"`       // what they have typed
+}
+
+// acts says whether the interaction is of a kind that something is done about.
+func (p interaction) acts() bool {
+	switch p.Type {
+	case "block_actions", "block_suggestion", "shortcut", "message_action", "view_submission":
+		return true
+	default:
+		return false
+	}
+}
+
+// A choice is what was chosen from a menu.
+type choice struct {
+	Value string `json:"value"`
 }
 
 // caller is who did it: on Enterprise Grid by the enterprise, elsewhere by the
@@ -128,11 +150,11 @@ func parseInteraction(payload []byte) (interaction, error) {
 	if !utf8.Valid(payload) || json.Unmarshal(payload, &p) != nil {
 		return interaction{}, errors.New("the payload cannot be read")
 	}
-	if p.Type == "block_actions" {
+	if p.acts() {
 		if _, err := broker.ParseSlackID(p.caller().String()); err != nil || p.User.TeamID == "" {
 			return interaction{}, errors.New("the payload does not say who acted")
 		}
-		if p.TriggerID == "" || len(p.TriggerID) > 255 {
+		if p.Type != "block_suggestion" && (p.TriggerID == "" || len(p.TriggerID) > 255) {
 			return interaction{}, errors.New("the payload has no usable trigger_id")
 		}
 	}

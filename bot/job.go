@@ -27,9 +27,12 @@ type work struct {
 	Key      string          `json:"key"` // Slack's own id of this one delivery
 	Received time.Time       `json:"received"`
 	Channel  string          `json:"channel,omitempty"`
-	Text     string          `json:"text,omitempty"`     // of a command
-	Action   string          `json:"action,omitempty"`   // the button pressed
+	Text     string          `json:"text,omitempty"`     // of a command; why an approver says no
+	Action   string          `json:"action,omitempty"`   // the button pressed, or the menu chosen from
 	Value    string          `json:"value,omitempty"`    // and its value
+	View     string          `json:"view,omitempty"`     // the modal that it was done in, and that shows the answer
+	Hash     string          `json:"hash,omitempty"`     // of that modal, as it was submitted
+	Forms    bool            `json:"forms,omitempty"`    // a form may be opened for the command
 	Standing broker.Standing `json:"standing,omitempty"` // what Slack says of Caller
 
 	// ResponseURL is exported, or printing work would show it: fmt calls no
@@ -44,6 +47,9 @@ const (
 	workCommand  workKind = "command"
 	workButton   workKind = "button"
 	workStanding workKind = "standing"
+	workForm     workKind = "form"     // submitted
+	workOpening  workKind = "opening"  // of a form that a Worker draws
+	workOutsider workKind = "outsider" // a button, pressed by somebody of another workspace
 )
 
 // id names the work: the same delivery twice has the same id.

@@ -69,8 +69,14 @@ func (m message) size() int {
 			}
 		case *slack.ActionBlock:
 			for _, e := range b.Elements.ElementSet {
-				if button, ok := e.(*slack.ButtonBlockElement); ok {
-					n += utf8.RuneCountInString(button.Text.Text)
+				switch e := e.(type) {
+				case *slack.ButtonBlockElement:
+					n += utf8.RuneCountInString(e.Text.Text)
+				case *slack.SelectBlockElement:
+					n += utf8.RuneCountInString(e.Placeholder.Text)
+					for _, o := range e.Options {
+						n += utf8.RuneCountInString(o.Text.Text)
+					}
 				}
 			}
 		}
@@ -117,7 +123,7 @@ func (m message) options() []slack.MsgOption {
 // say is a message of plain sentences of ours, with what identifies it small
 // below. Neither holds text of a user's.
 func say(sentences, footer string) message {
-	m := message{text: strings.NewReplacer("*", "", "`", "").Replace(sentences)}
+	m := message{text: bare(sentences)}
 	m.blocks = append(m.blocks, section(sentences))
 	if footer != "" {
 		m.text += " (" + strings.ReplaceAll(footer, "`", "") + ")"
@@ -125,6 +131,14 @@ func say(sentences, footer string) message {
 	}
 	return m
 }
+
+// plain is text that is no markup.
+func plain(text string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.PlainTextType, text, false, false)
+}
+
+// bare is a text of ours without its markup.
+func bare(mrkdwn string) string { return strings.NewReplacer("*", "", "`", "").Replace(mrkdwn) }
 
 // section is a paragraph of our own words, cut to what Slack takes. Verbatim:
 // nothing in it becomes a link or a mention by itself.

@@ -124,15 +124,28 @@ func eachText(v any, yield func(kind, text string)) {
 // TestMessagesHoldWordsAsText draws Requests with whatever people type, and
 // puts them into every message that shows a Request.
 func TestMessagesHoldWordsAsText(t *testing.T) {
-	states := []broker.State{broker.StatePending, broker.StateOpen, broker.StateDenied, broker.StateClosed}
+	states := []broker.State{
+		broker.StateAsked, broker.StatePending, broker.StateApproved, broker.StateOpen, broker.StateDenied, broker.StateClosed,
+		broker.StateWithdrawn, broker.StateLapsed, broker.StateVoid,
+	}
 	rapid.Check(t, func(rt *rapid.T) {
-		r := openRequest(typedRole(rt))
+		r := guarded(typedRole(rt), rapid.Bool().Draw(rt, "yes"), rapid.Bool().Draw(rt, "no"))
 		r.State = rapid.SampledFrom(states).Draw(rt, "state")
 		r.Ticket = rapid.OneOf(rapid.Just(""), typed(1000)).Draw(rt, "ticket")
 		r.Reason = rapid.OneOf(rapid.Just(""), typed(1000)).Draw(rt, "reason")
 		r.Words = typed(1000).Draw(rt, "words")
 		checkSafe(rt, posted(t, requestMessage(&r)), r.Role)
 		checkSafe(rt, posted(t, undeliveredMessage(&r)), r.Role)
+		for i := range r.Approvals {
+			r.Approvals[i].Reason = cut(typed(300).Draw(rt, "why not"), 300)
+		}
+		checkSafe(rt, posted(t, approvalMessage(&r, approvers(rapid.IntRange(0, 30).Draw(rt, "approvers")), holding(2))), r.Role)
+		checkSafe(rt, posted(t, reminder(&r, approvers(1))), r.Role)
+		checkSafe(rt, posted(t, settledRequest(&r)), r.Role)
+		checkSafe(rt, posted(t, pendingMessage(&r, rapid.Bool().Draw(rt, "channel"))), r.Role)
+		known := r // what approvers were asked for is in the policy
+		known.Role = "prod-admin"
+		checkSafe(rt, posted(t, outcomeMessage(&known)), "")
 
 		e := broker.Event{
 			ID: "01JDCKQ0000000000000000009", Event: broker.EventUserChanged, Time: noon, Actor: typed(100).Draw(rt, "actor"),
@@ -140,6 +153,9 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		}
 		checkSafe(rt, posted(t, eventMessage(e)), r.Role)
 		checkSafe(rt, posted(t, timeline([]broker.Notice{{Event: &e}})), "")
+		e.Event, e.Actor = broker.EventDeclined, "lea"
+		checkSafe(rt, posted(t, timeline([]broker.Notice{{Event: &e}})), "")
+		checkSafe(rt, posted(t, progress(&r, []broker.Notice{{Event: &e}})), r.Role)
 	})
 }
 

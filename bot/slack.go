@@ -16,6 +16,10 @@ import (
 // A Client calls Slack's Web API. It implements broker.Directory and
 // broker.Teller.
 type Client struct {
+	// Approvals is the id of the channel in which approvers are asked. Empty:
+	// nobody is. It is set before the Client is used.
+	Approvals string
+
 	api          *slack.Client
 	auditChannel string
 }
@@ -39,8 +43,7 @@ func (c *Client) Ready(ctx context.Context) error {
 // Profile implements broker.Directory.
 func (c *Client) Profile(ctx context.Context, id broker.SlackID) (broker.Profile, error) {
 	u, err := c.api.GetUserInfoContext(ctx, id.User)
-	var refused slack.SlackErrorResponse
-	if errors.As(err, &refused) && (refused.Err == "user_not_found" || refused.Err == "user_not_visible") {
+	if refusedAs(err, "user_not_found", "user_not_visible") {
 		return broker.Profile{}, nil // for good: somebody without a standing
 	}
 	if err != nil {
@@ -77,10 +80,17 @@ func standingOf(u slack.User, id broker.SlackID) broker.Standing {
 func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	switch {
 	case t.Kind == broker.NoticeUndelivered && t.Request != nil:
-		_, _, err := c.api.PostMessageContext(ctx, t.Request.Slack.User, undeliveredMessage(t.Request).options()...)
-		return "", slackError(err)
+		return "", c.write(ctx, t.Request.Slack, undeliveredMessage(t.Request))
 	case t.Kind == broker.NoticeExpiring && t.User != nil && t.To != nil:
-		return "", c.tellEnding(ctx, t)
+		return "", c.write(ctx, t.To.Slack, endingMessage(t))
+	case t.Kind == broker.NoticeEnding && t.Request != nil:
+		return "", c.tellWindowEnds(ctx, t.Request)
+	case t.Kind == broker.NoticeApproval && t.Request != nil:
+		return c.tellApprovers(ctx, t)
+	case t.Kind == broker.NoticeRemind && t.Request != nil:
+		return "", c.remindApprovers(ctx, t)
+	case t.Kind == broker.NoticeOutcome && t.Request != nil:
+		return "", c.tellRequester(ctx, t.Request)
 	case t.Kind != broker.NoticeAudit:
 		return "", fmt.Errorf("a notice of the unknown kind %q: %w", t.Kind, broker.ErrInvalid)
 	case c.auditChannel == "":
@@ -88,25 +98,73 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Request == nil:
 		return c.tellEvents(ctx, t)
 	default:
-		return c.tellRequest(ctx, t)
+		return c.keep(ctx, c.auditChannel, t.Thread, requestMessage(t.Request), timeline(t.Notices))
 	}
 }
 
-// tellRequest brings a Request's message up to date, or posts it, and adds to
-// its thread.
-func (c *Client) tellRequest(ctx context.Context, t broker.Telling) (thread string, err error) {
-	m := requestMessage(t.Request)
-	thread = t.Thread
-	if thread == "" {
-		_, thread, err = c.api.PostMessageContext(ctx, c.auditChannel, m.options()...)
-	} else {
-		_, _, _, err = c.api.UpdateMessageContext(ctx, c.auditChannel, thread, m.options()...)
+// tellApprovers brings a Request's message in the approvals channel up to date.
+func (c *Client) tellApprovers(ctx context.Context, t broker.Telling) (post string, err error) {
+	if c.Approvals == "" {
+		return "", nil // the requester was told
+	}
+	return c.keep(ctx, c.Approvals, t.Post, approvalMessage(t.Request, t.Approvers, t.Open), progress(t.Request, t.Notices))
+}
+
+// remindApprovers calls approvers once more, beneath the Request's message.
+func (c *Client) remindApprovers(ctx context.Context, t broker.Telling) error {
+	if c.Approvals == "" || t.Post == "" {
+		return nil
+	}
+	_, _, err := c.api.PostMessageContext(ctx, c.Approvals, append(reminder(t.Request, t.Approvers).options(), slack.MsgOptionTS(t.Post))...)
+	return slackError(err)
+}
+
+// tellRequester tells somebody what came of their Request. Nothing is told of
+// one that was revealed meanwhile, or that came from no account in Slack.
+func (c *Client) tellRequester(ctx context.Context, r *broker.Request) error {
+	if r.Slack.IsZero() || r.State == broker.StateOpen || r.State == broker.StateClosed {
+		return nil
+	}
+	return c.write(ctx, r.Slack, outcomeMessage(r))
+}
+
+// keep brings a message up to date, or posts it where there is none at ts, and
+// adds a reply to its thread. It returns where the message is.
+func (c *Client) keep(ctx context.Context, channel, ts string, m, reply message) (at string, err error) {
+	at = ts
+	if ts != "" {
+		_, _, _, err = c.api.UpdateMessageContext(ctx, channel, ts, m.options()...)
+		if refusedAs(err, "message_not_found") { // somebody has deleted it
+			ts = ""
+		}
+	}
+	if ts == "" {
+		var posted string
+		if _, posted, err = c.api.PostMessageContext(ctx, channel, m.options()...); err == nil {
+			at = posted
+		}
 	}
 	if err != nil {
-		return t.Thread, slackError(err)
+		return at, slackError(err)
 	}
-	_, _, err = c.api.PostMessageContext(ctx, c.auditChannel, append(timeline(t.Notices).options(), slack.MsgOptionTS(thread))...)
-	return thread, slackError(err)
+	_, _, err = c.api.PostMessageContext(ctx, channel, append(reply.options(), slack.MsgOptionTS(at))...)
+	return at, slackError(err)
+}
+
+// write sends somebody a direct message. Somebody whom no message can reach any
+// more counts as told: another try would not reach them either.
+func (c *Client) write(ctx context.Context, to broker.SlackID, m message) error {
+	_, _, err := c.api.PostMessageContext(ctx, to.User, m.options()...)
+	if refusedAs(err, unreachable...) {
+		return nil
+	}
+	return slackError(err)
+}
+
+// refusedAs says whether Slack refused a call with one of its own words.
+func refusedAs(err error, words ...string) bool {
+	var refused slack.SlackErrorResponse
+	return errors.As(err, &refused) && slices.Contains(words, refused.Err)
 }
 
 // tellEvents posts each Event as a message of its own. A Proposal's is the
@@ -147,18 +205,6 @@ func hasAnswer(notices []broker.Notice) bool {
 	return slices.ContainsFunc(notices, func(n broker.Notice) bool {
 		return n.Event != nil && (n.Event.Event == broker.EventConfirmed || n.Event.Event == broker.EventRejected)
 	})
-}
-
-// tellEnding tells somebody that their access ends soon, or that of an
-// application they answer for. Somebody whom no message can reach any more
-// counts as told: another try would not reach them either.
-func (c *Client) tellEnding(ctx context.Context, t broker.Telling) error {
-	_, _, err := c.api.PostMessageContext(ctx, t.To.Slack.User, endingMessage(t).options()...)
-	var refused slack.SlackErrorResponse
-	if errors.As(err, &refused) && slices.Contains(unreachable, refused.Err) {
-		return nil
-	}
-	return slackError(err)
 }
 
 // unreachable are Slack's words for a person to whom no message goes, for good.

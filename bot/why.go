@@ -46,8 +46,7 @@ func explanation(who string, role policy.RoleName, x policy.Explanation, footer 
 	case policy.Allow:
 		verdict = fmt.Sprintf("✅  %s may ask for %s, for up to %s.", who, word(string(role)), span(x.Longest))
 	case policy.NeedsApproval:
-		verdict = fmt.Sprintf("⏳  %s may ask for %s, for up to %s, but it needs approval, and this Starback cannot collect approvals.",
-			who, word(string(role)), span(x.Longest))
+		verdict = fmt.Sprintf("⏳  %s may ask for %s, for up to %s, but it needs approval.", who, word(string(role)), span(x.Longest))
 	default:
 		verdict = fmt.Sprintf("⛔  %s may not ask for %s.", who, word(string(role)))
 	}

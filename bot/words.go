@@ -17,8 +17,11 @@ func explain(err error, asked command) message {
 		refusal *broker.Refusal
 		fault   *broker.Fault
 		already *broker.AlreadyIssued
+		settled *broker.Settled
 	)
 	switch {
+	case errors.As(err, &settled):
+		return settledRequest(&settled.Request)
 	case errors.As(err, &refusal):
 		return say(refusalWords(refusal, asked), requestLine(refusal.RequestID))
 	case errors.As(err, &fault):
@@ -104,7 +107,7 @@ func refusalWords(r *broker.Refusal, asked command) string {
 	case policy.RuleReasonMissing:
 		return fmt.Sprintf("%s needs a reason: put it at the end, as in `/starback %s 1h looking into the queue`.", role, d.Role.Name)
 	case policy.RuleApprovalRequired:
-		return fmt.Sprintf("%s needs the approval of %s, and this Starback cannot collect approvals. Ask an administrator.", role, names(d.Role.Approval.By, 5))
+		return fmt.Sprintf("%s needs the approval of %s, and an approval that you had does not count any more. Ask for the role again.", role, names(d.Role.Approval.By, 5))
 	case broker.RuleRate:
 		return "You have asked for a lot in a short time. Wait a minute and try again."
 	case broker.RuleWindowEnding:
@@ -150,6 +153,10 @@ func faultWords(code broker.FaultCode) string {
 		return "The IAM role itself does not allow that long, so nothing was issued. Ask for less, and tell an administrator."
 	case broker.FaultTimeout:
 		return "AWS did not answer in time, so nothing was issued. Try again in a minute."
+	case broker.FaultNoBoundary:
+		return "AWS cannot end sessions of that role early: its IAM role lacks the permissions boundary. They end by themselves. Tell an administrator."
+	case broker.FaultBoundaryFull:
+		return "So many sessions of that role were ended that AWS cannot deny more yet. This one is next, or ends by itself."
 	case broker.FaultExpiredRequest:
 		return "Your command waited too long to be carried out, so nothing was issued. Type it again."
 	default:
@@ -179,9 +186,12 @@ func helpMessage(unknown string) message {
 		lead = "There is no command `" + unknown + "` here. This is what there is."
 	}
 	lines := []string{
+		"`/starback`  a form to fill in",
 		"`/starback ROLE [duration] [ticket] [reason]`  credentials for a role, as in `/starback prod-readonly 1h looking at the queue`",
 		"`/starback roles`  the roles you may ask for",
 		"`/starback why ROLE`  whether you may ask for a role, how you come by it, and what it takes",
+		"`/starback sessions`  what you have open, with buttons to renew and to end it",
+		"`/starback end [session]`, `/starback renew [session]`  the same, typed; a session by the end of its id",
 		"`/starback whoami`  who you are to Starback, and until when",
 		"`/starback admin`  users, groups, grants and the policy; for administrators",
 		"`/starback version`  which Starback this is",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,12 @@ func (w *Worker) Do(ctx context.Context, job broker.Job) (err error) {
 		return w.command(ctx, todo)
 	case workButton:
 		return w.button(ctx, todo)
+	case workForm:
+		return w.submitted(ctx, todo)
+	case workOpening:
+		return w.opening(ctx, todo)
+	case workOutsider:
+		return w.answer(ctx, todo, say(identityWords[broker.RuleForeign], ""))
 	case workStanding:
 		if err := w.Broker.StandingChanged(ctx, todo.Caller, todo.Standing); err != nil {
 			w.Log.Warn("could not take in what Slack says of a person; trying again", "slack", todo.Caller, "err", err)
@@ -77,20 +84,25 @@ func (w *Worker) GiveUp(ctx context.Context, job broker.Job, cause error) {
 // requestID is the id of the Request that the work is about; empty if none.
 func (w work) requestID() string {
 	switch w.Kind {
-	case workCommand:
+	case workCommand, workForm:
 		return commandAsk(w).RequestID()
 	case workButton:
-		return w.Value
+		id, _, _ := strings.Cut(w.Value, " ")
+		return id
 	default:
 		return ""
 	}
 }
 
-// commandAsk is the ask that a command makes.
+// commandAsk is the ask that a command, or a form, makes.
 func commandAsk(w work) broker.Ask {
 	c := parseCommand(w.Text)
+	surface := broker.SurfaceCommand
+	if w.Kind == workForm {
+		surface = broker.SurfaceForm
+	}
 	return broker.Ask{
-		Caller: w.Caller, Surface: broker.SurfaceCommand, Key: w.Key,
+		Caller: w.Caller, Surface: surface, Key: w.Key,
 		Role: c.role, Duration: c.duration, Words: c.words, Deadline: w.Received.Add(jobPatience),
 	}
 }
@@ -98,10 +110,14 @@ func commandAsk(w work) broker.Ask {
 func (w *Worker) command(ctx context.Context, todo work) error {
 	c := parseCommand(todo.Text)
 	switch c.verb {
+	case verbForm: // which could not be shown
+		return w.lookUp(ctx, todo, command{verb: verbRoles})
 	case verbRoles, verbWhoami:
 		return w.lookUp(ctx, todo, c)
 	case verbWhy:
 		return w.why(ctx, todo, c)
+	case verbSessions, verbEnd, verbRenew:
+		return w.sessions(ctx, todo, c)
 	case verbAdmin:
 		return w.admin(ctx, todo, c)
 	case verbRole:
@@ -118,16 +134,19 @@ func (w *Worker) command(ctx context.Context, todo work) error {
 	return w.hand(ctx, todo, issued, false)
 }
 
-// button answers a pressed button: the answer to a Proposal, or a choice of
-// shell. That is remembered, and new keys are issued for the same request,
-// since no copy of the old ones was kept.
+// button answers a pressed button: about a Request, the answer to a Proposal,
+// or a choice of shell. That is remembered, and new keys are issued for the
+// same request, since no copy of the old ones was kept.
 func (w *Worker) button(ctx context.Context, todo work) error {
 	if given, ok := verdictOf(todo.Action); ok {
 		return w.answerProposal(ctx, todo, given)
 	}
 	shell, ok := shellOf(todo.Action)
-	if !ok {
-		return nil
+	switch {
+	case slices.Contains(sessionActions, todo.Action):
+		return w.onSession(ctx, todo)
+	case !ok:
+		return w.onRequest(ctx, todo)
 	}
 	issued, err := w.Broker.IssueAgain(ctx, broker.AskAgain{
 		Caller: todo.Caller, RequestID: todo.Value, Key: todo.Key, Deadline: todo.Received.Add(jobPatience),
@@ -145,8 +164,13 @@ func (w *Worker) button(ctx context.Context, todo work) error {
 
 // hand gives credentials to the requester, and to nobody else.
 func (w *Worker) hand(ctx context.Context, todo work, issued broker.Issued, replace bool) error {
+	return w.handAs(ctx, todo, issued, credentialsMessage, replace)
+}
+
+// handAs is hand with a message of another kind, which write writes.
+func (w *Worker) handAs(ctx context.Context, todo work, issued broker.Issued, write func(broker.Issued) (message, error), replace bool) error {
 	began := w.Now()
-	m, err := credentialsMessage(issued)
+	m, err := write(issued)
 	if err == nil {
 		err = w.show(ctx, todo, m, replace)
 	}
@@ -163,6 +187,9 @@ func (w *Worker) hand(ctx context.Context, todo work, issued broker.Issued, repl
 
 // refused tells the person why there is nothing for them.
 func (w *Worker) refused(ctx context.Context, todo work, c command, err error) error {
+	if todo.View != "" && anotherHas(err) {
+		return w.tell(ctx, todo, carriedOutMessage(todo.requestID()))
+	}
 	var busy *broker.Busy
 	if errors.As(err, &busy) {
 		if err := w.again(todo, busy.Until); err != nil {
@@ -170,9 +197,16 @@ func (w *Worker) refused(ctx context.Context, todo work, c command, err error) e
 		}
 		return w.answer(ctx, todo, givenUp(busy.RequestID))
 	}
+	var waiting *broker.Waiting
+	if errors.As(err, &waiting) {
+		return w.answer(ctx, todo, pendingMessage(&waiting.Request, w.Client.Approvals != ""))
+	}
 	var refusal *broker.Refusal
 	if errors.As(err, &refusal) && c.role == "" {
 		c.role = refusal.Asked.Role
+	}
+	if refusal != nil && w.complete(ctx, todo, c, refusal.Decision) {
+		return nil
 	}
 	var fault *broker.Fault
 	if errors.As(err, &fault) {
@@ -216,18 +250,27 @@ func (w *Worker) lookUp(ctx context.Context, todo work, c command) error {
 	return w.answer(ctx, todo, whoamiMessage(me))
 }
 
-// answer shows a message that holds no secret. Where that fails, nothing is
-// lost but the message.
+// answer shows a message that holds no secret: where the modal that it is for
+// was closed, as a message to the person. Where that fails too, nothing is lost
+// but the message.
 func (w *Worker) answer(ctx context.Context, todo work, m message) error {
-	if err := w.show(ctx, todo, m, false); err != nil {
+	err := w.show(ctx, todo, m, false)
+	if err != nil && todo.View != "" {
+		return w.tell(ctx, todo, m)
+	}
+	if err != nil {
 		w.Log.Error("could not answer", "job", todo.id(), "err", err)
 	}
 	return nil
 }
 
-// show brings a message to the person: through the response URL, or failing
-// that as an ephemeral message in the channel they are in.
+// show brings a message to the person: in the modal that it is for, or through
+// the response URL, or failing that as an ephemeral message in the channel they
+// are in.
 func (w *Worker) show(ctx context.Context, todo work, m message, replace bool) error {
+	if todo.View != "" {
+		return w.showInView(ctx, todo, m)
+	}
 	body, err := m.encode(ephemeral, replace)
 	if err != nil {
 		return err

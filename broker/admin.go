@@ -127,6 +127,9 @@ func (a *Admin) putUser(ctx context.Context, was, want User, w written, now time
 		next.Trail = want.Trail.clone()
 		next.Trail.add(e, now)
 		next.remind(now)
+		if was.Enabled && !next.Enabled { // what they hold ends with it
+			next.Trail.Notices = append(next.Trail.Notices, Notice{ID: "fence." + e.ID, Kind: NoticeFence, Due: now})
+		}
 		stored, err := a.Users.PutUser(ctx, next)
 		a.news(err)
 		if !isConflict(err) || stored.ID != was.ID || !sameUser(was, stored) || try == recordTries {

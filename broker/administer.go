@@ -93,7 +93,7 @@ func (a *Admin) do(ctx context.Context, ch Change, confirmed string) (Done, erro
 			return Done{}, err
 		}
 		benefit := s.benefit(self, now)
-		if done.Loud = s.loud(a.Author, benefit); benefit != "" && s.was != nil && s.was.Settings.TwoAdmins && confirmed == "" {
+		if done.Loud = s.loud(a.Author, benefit, now); benefit != "" && s.was != nil && s.was.Settings.TwoAdmins && confirmed == "" {
 			p, err := a.propose(ctx, ch, s, benefit, now)
 			done.Proposal = &p
 			return done, err

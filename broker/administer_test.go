@@ -87,7 +87,7 @@ func TestDo(t *testing.T) {
 			if diff := cmp.Diff(tt.want, done.Detail); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if done.Same != (tt.want == nil) || done.Loud != "" {
+			if done.Same != (tt.want == nil) {
 				t.Errorf("done %+v", done)
 			}
 			w.tap.watch(nil, nil)
@@ -200,6 +200,10 @@ func TestLoud(t *testing.T) {
 		{"grant add plain --group admins", "This benefits its author root: root gains plain."},
 		{"user renew root --until 2099-01-01", "This benefits its author root: the access of root ends later: 2099-01-02 00:00 UTC."},
 		{"grant add plain --user robot", "This benefits its author root: robot gains plain."},
+		{"group add-member admins bob", "bob becomes an administrator."},
+		{"admins add leads", "The members of leads become administrators."},
+		{"user bind alice --slack T0AB/UOTHER", "alice is another account in Slack from now on: T0AB/UOTHER."},
+		{"user bind erin --slack T0AB/UERIN", ""},
 		{"group add-member dev bob", ""},
 		{"grant add plain --group leads", ""},
 		{"user renew alice --until 2099-01-01", ""},

@@ -141,7 +141,7 @@ func (a *Admin) Plan(ctx context.Context, file *policy.File, prune bool) (*Plan,
 		return nil, err
 	}
 	p.Benefit = p.benefit(self, now)
-	p.Loud = p.loud(a.Author, p.Benefit)
+	p.Loud = p.loud(a.Author, p.Benefit, now)
 	p.Lacking, err = a.lacking(ctx, p, file.Document)
 	return p, err
 }

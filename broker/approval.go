@@ -55,9 +55,9 @@ func approvalDigest(r *policy.Role, window time.Duration) string {
 	return digest(parts...)
 }
 
-// approvedFor is how long the window may be: as asked, or less where an
+// ApprovedFor is how long the window may be: as asked, or less where an
 // approver agreed to less.
-func (r *Request) approvedFor() time.Duration {
+func (r *Request) ApprovedFor() time.Duration {
 	d := r.Duration
 	for _, a := range r.Approvals {
 		if a.Yes && a.Duration > 0 {
@@ -76,10 +76,14 @@ func (a *attempt) put(ctx context.Context, d policy.Decision, asked policy.Asked
 		r.Duration, r.Needs, r.Digest = d.Duration, &rule, approvalDigest(d.Role, d.Duration)
 		r.LapsesAt = now.Add(rule.Within)
 		s.State, s.Outcome = SessionWaited, string(d.Rule)
-		e.Path, e.ExpiresAt = d.PathString(), r.LapsesAt
+		r.Path = d.PathString()
+		e.Path, e.ExpiresAt = r.Path, r.LapsesAt
 		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "lapse", Kind: NoticeLapse, Due: r.LapsesAt})
 		for i, at := range reminders(rule.Within) {
 			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: fmt.Sprint("remind.", i+1), Kind: NoticeRemind, Due: now.Add(at)})
+		}
+		if len(rule.EscalateTo) > 0 {
+			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "escalate", Kind: NoticeRemind, Due: now.Add(rule.EscalateAfter)})
 		}
 		r.tellApprovers(e, a.broker.newID(now), now)
 		return r.move(stepPut)
@@ -193,7 +197,7 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 			return r.end(b, stepDecline, EventDeclined, facts.User, ans.Caller, given.Reason, now)
 		}
 		e := b.requestEvent(EventApproved, *r, now)
-		e.Actor, e.Slack, e.Duration = string(facts.User.Name), ans.Caller.String(), int64(r.approvedFor()/time.Second)
+		e.Actor, e.Slack, e.Duration = string(facts.User.Name), ans.Caller.String(), int64(r.ApprovedFor()/time.Second)
 		input.Answers = append(input.Answers, policy.Answer{Yes: true, Digest: r.Digest, Approver: facts.subject()})
 		if policy.Decide(input).Effect == policy.Allow {
 			if err := r.move(stepApprove); err != nil {
@@ -374,6 +378,23 @@ func (r *Request) void(b *Broker, d policy.Decision, now time.Time) (*Event, err
 func (r *Request) timers(with []Notice) {
 	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool { return n.Kind == NoticeLapse || n.Kind == NoticeRemind })
 	r.Trail.Notices = append(r.Trail.Notices, with...)
+}
+
+// endsSoon is how long before a window's end its requester is told, unless it
+// is a short one.
+const endsSoon = 10 * time.Minute
+
+// timeWindow notes what is to be done at the end of the window.
+func (r *Request) timeWindow() {
+	r.timers([]Notice{{ID: "close", Kind: NoticeClose, Due: r.WindowEnd}})
+	if r.WindowEnd.Sub(r.OpenedAt) > 2*endsSoon {
+		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "ending", Kind: NoticeEnding, Due: r.WindowEnd.Add(-endsSoon)})
+	}
+}
+
+// untime takes off what was to be done at the end of a window.
+func (r *Request) untime() {
+	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool { return n.Kind == NoticeClose || n.Kind == NoticeEnding })
 }
 
 // requestEvent begins an Event about a Request, apart from any Session.

@@ -21,7 +21,8 @@ import (
 	"github.com/starback/starback/broker/policy"
 )
 
-// Config is what a Broker works with. All of it is required.
+// Config is what a Broker works with. All of it is required, but for the
+// Revoker.
 type Config struct {
 	Ledger     Ledger
 	Identities IdentityBook
@@ -31,7 +32,10 @@ type Config struct {
 	Tokens     TokenBook
 	Archive    Archive
 	Outbox     Outbox
+	Requests   RequestBook
+	Fences     FenceBook
 	Minter     Minter
+	Revoker    Revoker // nil: Sessions can't be ended early
 	Directory  Directory
 	Teller     Teller
 	Journal    *Journal

@@ -21,7 +21,8 @@ const (
 
 // noticeKinds are the kinds of Notices, in the order in which they are told.
 var noticeKinds = []NoticeKind{
-	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeOutcome, NoticeLapse, NoticeExpiring,
+	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeOutcome, NoticeEnding, NoticeExpiring,
+	NoticeFence, NoticeLapse, NoticeClose,
 }
 
 // wake asks a running Sweep to look now rather than at its next tick.
@@ -108,6 +109,8 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 		}
 		err := error(&Patience{After: waiting[kind]})
 		switch {
+		case kind == NoticeFence:
+			err = b.endDue(ctx, about)
 		case kind == NoticeExpiring && !about.tellsEnd(now), about.untold():
 			err = nil // it does not hold any more
 		case waiting[kind] == 0:
@@ -184,6 +187,12 @@ func (b *Broker) about(ctx context.Context, ref Ref) (Telling, error) {
 func (b *Broker) tell(ctx context.Context, t Telling) (string, error) {
 	ctx, stop := context.WithTimeout(ctx, tellPatience)
 	defer stop()
+	if t.Kind == NoticeApproval || t.Kind == NoticeRemind {
+		var err error
+		if t.Approvers, t.Open, err = b.approvers(ctx, *t.Request); err != nil {
+			return "", err
+		}
+	}
 	return b.Teller.Tell(ctx, t)
 }
 

@@ -83,6 +83,8 @@ const (
 	FaultTimeout        FaultCode = "timeout"         // no answer in time
 	FaultSignIn         FaultCode = "aws.signin"      // no console link; the keys are good
 	FaultExpiredRequest FaultCode = "request.late"    // the Job's deadline passed
+	FaultNoBoundary     FaultCode = "aws.no_boundary" // the IAM role has none: its Sessions can't be ended early
+	FaultBoundaryFull   FaultCode = "aws.boundary"    // it denies as many Sessions as it holds
 )
 
 // A Fault is a neighbour's failure, with the Request it was recorded under. It

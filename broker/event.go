@@ -54,6 +54,9 @@ const (
 	EventFailed        EventName = "session.failed"      // nothing was released
 	EventUndelivered   EventName = "session.undelivered" // issued, but nobody saw the credentials
 	EventLookupDenied  EventName = "lookup.denied"       // a question other than a Request, refused
+	EventClosed        EventName = "request.closed"      // its window is over
+	EventEndAsked      EventName = "session.end_asked"   // to be ended before their time
+	EventEnded         EventName = "session.ended"       // AWS denies them
 	EventPending       EventName = "request.pending"     // put to approvers
 	EventApproved      EventName = "approval.given"      // by one of them
 	EventDeclined      EventName = "approval.declined"   // and with that the Request
@@ -81,6 +84,7 @@ const (
 	EventInitialised      EventName = "starback.initialised"
 	OutcomeOK                       = "ok"
 	ActorUnknown                    = "unknown"
+	ActorStarback                   = "starback" // by itself, as its rules say
 	auditKind                       = "starback.audit"
 	metricsKind                     = "starback.metrics"
 	metricsNamespace                = "Starback"
@@ -112,8 +116,14 @@ const (
 	NoticeRemind   NoticeKind = "remind"
 	// NoticeOutcome tells the requester how a Request stands.
 	NoticeOutcome NoticeKind = "outcome"
-	// NoticeLapse tells nobody: it is when a Request lapses.
+	// These tell nobody. NoticeLapse is when a Request lapses, NoticeClose when
+	// its window is over, NoticeFence when Sessions that are to be ended are
+	// tried again: of a Request, or of a User who was switched off.
 	NoticeLapse NoticeKind = "lapse"
+	NoticeClose NoticeKind = "close"
+	NoticeFence NoticeKind = "fence"
+	// NoticeEnding tells the requester that a window is about to end.
+	NoticeEnding NoticeKind = "ending"
 	// NoticeExpiring tells a User, or an application's owner, that their access
 	// ends soon.
 	NoticeExpiring NoticeKind = "expiring"

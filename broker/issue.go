@@ -355,7 +355,7 @@ func (a *attempt) decide() (policy.Decision, policy.Asked) {
 		decision.Effect, decision.Rule = policy.Deny, RuleNotYours
 		return decision, asked
 	case a.kind == revealing:
-		decision.Duration = min(decision.Duration, r.approvedFor())
+		decision.Duration = min(decision.Duration, r.ApprovedFor())
 	case a.kind == further:
 		left := r.WindowEnd.Sub(a.began)
 		if r.State != StateOpen || left < policy.MinDuration {

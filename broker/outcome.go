@@ -27,6 +27,7 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 		if a.kind != further {
 			r.OpenedAt, r.WindowEnd = a.began, a.began.Add(d.Duration)
 			r.Duration, r.LapsesAt = d.Duration, time.Time{}
+			r.timeWindow()
 		}
 		a.describe(r, d, asked)
 		s.State, s.Outcome = SessionIssued, OutcomeOK
@@ -35,6 +36,9 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 		e.AccessKeyID, e.AssumedRoleID, e.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
 		if !d.Role.NoSourceIdentity {
 			e.SourceID = string(a.facts.User.Name)
+		}
+		if a.kind == revealing {
+			r.tellApprovers(e, a.broker.newID(a.began), a.began)
 		}
 		return nil
 	})
@@ -63,6 +67,7 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 				return nil
 			}
 			r.tellRequester(e, a.broker.newID(a.began), a.began)
+			r.tellApprovers(e, a.broker.newID(a.began), a.began)
 			return r.move(stepVoid)
 		default:
 			return nil
@@ -107,7 +112,7 @@ func (a *attempt) describe(r *Request, d policy.Decision, asked policy.Asked) {
 	r.Rule, r.PolicyVersion = d.Rule, a.facts.PolicyVersion
 	a.claim(r)
 	if d.Role != nil {
-		r.AccountID, r.RoleARN = d.Role.AccountID, d.Role.ARN
+		r.Account, r.AccountID, r.RoleARN = d.Role.Account, d.Role.AccountID, d.Role.ARN
 	}
 }
 

@@ -41,6 +41,21 @@ type IdentityBook interface {
 	UsersByEmail(ctx context.Context, email string) ([]User, error)
 }
 
+// A RequestBook finds what people have open.
+type RequestBook interface {
+	// OpenRequests returns a User's Requests that are not over, oldest first:
+	// pending, approved, and open with a window that has not ended at now. It
+	// may lag behind the newest writes.
+	OpenRequests(ctx context.Context, user policy.UserName, now time.Time) ([]Request, error)
+}
+
+// A FenceBook keeps the Fences, by the ARN of their IAM role. One that is not
+// there reads as zero.
+type FenceBook interface {
+	Fence(ctx context.Context, roleARN string) (Fence, error)
+	PutFence(ctx context.Context, f Fence) (Fence, error)
+}
+
 // A TokenBook finds the Users of Tokens.
 type TokenBook interface {
 	// IdentifyToken reads, together, the User whose Token's ID is id, the
@@ -166,6 +181,15 @@ type Credentials struct {
 	Chained       bool   // issued to a role, so AWS caps them at 1 h
 }
 
+// A Revoker keeps ended Sessions out of IAM roles. Its errors are *Fault,
+// without a RequestID.
+type Revoker interface {
+	// Fence makes the permissions boundary of an IAM role deny everything to
+	// these Sessions, and to no others. A boundary holds so many and no more:
+	// it returns how many are denied, from the first on.
+	Fence(ctx context.Context, role *policy.Role, ended []Ended) (denied int, err error)
+}
+
 // A Directory says what Slack knows of a person, now.
 type Directory interface {
 	Profile(ctx context.Context, id SlackID) (Profile, error)
@@ -187,6 +211,11 @@ type Telling struct {
 	Thread  string
 	Post    string   // the approvals channel's message, once there is one
 	Request *Request // nil unless they are about a Request
+	// Where approvers are told of a Request that waits, Approvers are those who
+	// are asked to answer it, by name: the first of them, if there are more than
+	// MaxApprovers. Open is what its requester has open besides.
+	Approvers []User
+	Open      []Request
 	// User is who the Notices are about, and To who is told; both nil unless
 	// they are about the end of a User's access. An application's owner is told.
 	User, To *User

@@ -19,6 +19,7 @@ type Surface string
 const (
 	SurfaceCommand Surface = "slack.command" // typed
 	SurfaceButton  Surface = "slack.button"  // pressed
+	SurfaceForm    Surface = "slack.form"    // filled in
 	SurfaceAPI     Surface = "api"           // with a Token
 )
 
@@ -118,10 +119,11 @@ type Request struct {
 	OpenedAt  time.Time `json:"opened_at,omitzero"`  // when the window opened
 	WindowEnd time.Time `json:"window_end,omitzero"` // when it ends
 
-	AccountID     string      `json:"account_id,omitempty"`
-	RoleARN       string      `json:"role_arn,omitempty"`
-	Rule          policy.Rule `json:"rule,omitempty"` // what decided
-	PolicyVersion int64       `json:"policy_version,omitempty"`
+	Account       policy.AccountName `json:"account,omitempty"` // its name in the Policy
+	AccountID     string             `json:"account_id,omitempty"`
+	RoleARN       string             `json:"role_arn,omitempty"`
+	Rule          policy.Rule        `json:"rule,omitempty"` // what decided
+	PolicyVersion int64              `json:"policy_version,omitempty"`
 
 	Sessions []Session `json:"sessions,omitempty"` // in order of their beginning
 
@@ -130,6 +132,7 @@ type Request struct {
 	// without an answer; once approved, without being revealed.
 	Needs     *policy.Approval `json:"needs,omitempty"`
 	Digest    string           `json:"digest,omitempty"`
+	Path      string           `json:"path,omitempty"` // how the requester comes by the Role
 	Approvals []Approval       `json:"approvals,omitempty"`
 	LapsesAt  time.Time        `json:"lapses_at,omitzero"`
 
@@ -163,7 +166,9 @@ type Session struct {
 	AccessKeyID   string    `json:"access_key_id,omitempty"`
 	AssumedRoleID string    `json:"assumed_role_id,omitempty"`
 	ExpiresAt     time.Time `json:"expires_at,omitzero"`
-	Outcome       string    `json:"outcome,omitempty"` // "ok", a FaultCode or a policy.Rule
+	Outcome       string    `json:"outcome,omitempty"`  // "ok", a FaultCode or a policy.Rule
+	EndAsked      time.Time `json:"end_asked,omitzero"` // when somebody wanted it ended before its time
+	EndedAt       time.Time `json:"ended_at,omitzero"`  // when AWS denied it
 }
 
 // Name is the RoleSessionName under which AWS knows the Session: at most 59

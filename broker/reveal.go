@@ -70,13 +70,23 @@ func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
 }
 
 // timed does what is due at a time, rather than told to somebody: a Request
-// lapses.
+// lapses, or its window is over.
 func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 	now := b.now()
-	if !r.late(now) {
-		return r, nil
+	var err error
+	switch {
+	case r.late(now):
+		r, err = b.lapse(ctx, r.ID, now)
+	case r.State == StateOpen && !now.Before(r.WindowEnd):
+		r, err = b.step(ctx, r.ID, now, func(r *Request) (*Event, error) {
+			if r.State != StateOpen {
+				return nil, &Settled{Request: *r}
+			}
+			r.untime()
+			e := b.requestEvent(EventClosed, *r, now)
+			return &e, r.move(stepClose)
+		})
 	}
-	r, err := b.lapse(ctx, r.ID, now)
 	var settled *Settled
 	if errors.As(err, &settled) {
 		return settled.Request, nil
@@ -88,10 +98,12 @@ func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 // a time, or what it would say does not hold any more.
 func (t Telling) untold() bool {
 	switch t.Kind {
-	case NoticeLapse:
+	case NoticeLapse, NoticeClose:
 		return true
 	case NoticeRemind:
 		return t.Request.State != StatePending
+	case NoticeEnding:
+		return t.Request.State != StateOpen
 	default:
 		return false
 	}
@@ -118,4 +130,43 @@ func (r Request) Approvers() (names []policy.UserName) {
 		}
 	}
 	return names
+}
+
+// MaxApprovers is how many of those who may answer a Request are told of by
+// name: more would not be read.
+const MaxApprovers = 25
+
+// approvers returns the people who are asked to answer a Request that waits, by
+// name and no more than one past MaxApprovers, and what its requester has open
+// besides. Those to whom it escalates are asked once their time has come.
+func (b *Broker) approvers(ctx context.Context, r Request) (found []User, open []Request, err error) {
+	if r.State != StatePending || r.Needs == nil {
+		return nil, nil, nil
+	}
+	now := b.now()
+	_, doc, err := b.Policies.Head(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := b.input(ctx, r, Facts{Policy: doc}, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	rule := *r.Needs
+	if now.Before(r.LapsesAt.Add(rule.EscalateAfter - rule.Within)) {
+		rule.EscalateTo = nil
+	}
+	err = b.Users.Users(ctx, func(u User) bool {
+		answered := slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.UserID == u.ID })
+		if !answered && !u.Slack.IsZero() && policy.MayAnswer(rule, in, u.Subject(User{})) {
+			found = append(found, u)
+		}
+		return len(found) <= MaxApprovers
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	open, err = b.Requests.OpenRequests(ctx, r.User, now)
+	open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen })
+	return found, open, err
 }

@@ -141,15 +141,27 @@ func (s state) gains(w, owner wantedUser, now time.Time) (words []string) {
 
 // loud says why everybody is told of the change; empty if it is nothing
 // special.
-func (s state) loud(author Author, benefit string) string {
+func (s state) loud(author Author, benefit string, now time.Time) string {
 	var words []string
 	if benefit != "" {
 		words = append(words, fmt.Sprintf("This benefits its author %s: %s.", author.Name, benefit))
 	}
+	for _, w := range s.users {
+		if s.was != nil && !policy.IsAdmin(s.was, w.was.Subject(User{}), now) && policy.IsAdmin(s.doc, w.want.Subject(User{}), now) {
+			words = append(words, fmt.Sprintf("%s becomes an administrator.", w.want.Name))
+		}
+		if !w.was.Slack.IsZero() && !w.want.Slack.IsZero() && w.was.Slack != w.want.Slack {
+			words = append(words, fmt.Sprintf("%s is another account in Slack from now on: %s.", w.want.Name, w.want.Slack))
+		}
+	}
+	words = shortened(words, 5)
 	var weaker []string
 	for _, d := range s.differences() {
-		if d.Weakens {
+		switch {
+		case d.Weakens:
 			weaker = append(weaker, d.String())
+		case s.was != nil && len(d.Path) == 2 && d.Path[0] == "admins" && d.Kind == policy.Added:
+			words = append(words, fmt.Sprintf("The members of %s become administrators.", d.Path[1]))
 		}
 	}
 	if len(weaker) > 0 {

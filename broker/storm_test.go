@@ -89,7 +89,7 @@ func storm(t *testing.T, w *world, db store.Store, deliveries int) {
 	var workers [2]*broker.Broker
 	for i, s := range stores {
 		workers[i] = broker.New(broker.Config{
-			Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Archive: s, Outbox: s,
+			Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Requests: s, Fences: s, Archive: s, Outbox: s,
 			Minter: w.minter, Directory: w.directory, Teller: w.teller,
 			Journal: broker.NewJournal(w.journal), Now: w.Now, Entropy: rand.Reader,
 		})

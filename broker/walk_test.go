@@ -93,6 +93,9 @@ func (w *walker) step() {
 			w.t.Fatal(err)
 		}
 		w.tick()
+		if w.state == broker.StateOpen && (w.disabled["bob"] || !w.Now().Before(w.window)) {
+			w.state = broker.StateClosed // over, or what Bob holds is ended
+		}
 	}
 }
 

@@ -125,7 +125,7 @@ var seeded = sync.OnceValues(func() ([]byte, error) {
 		}
 	}
 	once := broker.New(broker.Config{
-		Ledger: s, Users: s, Archive: s, Outbox: s, Teller: &teller{}, Journal: broker.NewJournal(io.Discard), Now: func() time.Time { return began },
+		Ledger: s, Users: s, Requests: s, Archive: s, Outbox: s, Teller: &teller{}, Journal: broker.NewJournal(io.Discard), Now: func() time.Time { return began },
 	})
 	if _, err := once.Due(context.Background()); err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func (w *world) open(t *testing.T) *store.SQLite {
 // on returns a Broker of the world that works on s.
 func (w *world) on(s *tap) *broker.Broker {
 	return broker.New(broker.Config{
-		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Archive: s, Outbox: s,
+		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Requests: s, Fences: s, Archive: s, Outbox: s,
 		Minter: w.minter, Directory: w.directory, Teller: w.teller,
 		Journal: broker.NewJournal(w.journal), Now: w.Now, Entropy: rand.Reader,
 	})

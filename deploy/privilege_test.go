@@ -48,9 +48,17 @@ func TestLeastPrivilege(t *testing.T) {
 	allow := func(role, action, resource string) { row(true, role, action, resource, nil) }
 	deny := func(role, action, resource string) { row(false, role, action, resource, nil) }
 
-	// The front: the queue and the signing secret, and nothing else.
+	// The front: the queue, Slack's secrets, and what forms show; nothing else.
 	allow(front, "sqs:SendMessage", jobsARN)
 	allow(front, "ssm:GetParameter", parameter+"slack-signing-secret")
+	allow(front, "ssm:GetParameter", parameter+"slack-bot-token")
+	for _, action := range []string{"GetItem", "BatchGetItem"} {
+		allow(front, "dynamodb:"+action, tableARN)
+		deny(front, "dynamodb:"+action, tableARN+"/index/due")
+		for _, role := range []string{front, broker, janitor} {
+			deny(role, "dynamodb:"+action, otherTable)
+		}
+	}
 	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
 		deny(front, action, requestable)
 		deny(janitor, action, requestable)
@@ -60,10 +68,9 @@ func TestLeastPrivilege(t *testing.T) {
 		deny(broker, action, "arn:aws:iam::123456789012:role/starback-prod-janitor")
 	}
 	deny(front, "ssm:GetParameter", parameter+"base")
-	deny(front, "ssm:GetParameter", parameter+"slack-bot-token")
 	deny(front, "sqs:ReceiveMessage", jobsARN)
 	deny(front, "sqs:SendMessage", deadARN)
-	for _, action := range []string{"GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems", "DeleteTable", "PartiQLSelect"} {
+	for _, action := range []string{"Query", "Scan", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems", "DeleteTable", "PartiQLSelect"} {
 		deny(front, "dynamodb:"+action, tableARN)
 		deny(broker, "dynamodb:"+action, otherTable)
 		deny(janitor, "dynamodb:"+action, otherTable)
@@ -92,6 +99,14 @@ func TestLeastPrivilege(t *testing.T) {
 		deny(role, "logs:DeleteLogStream", "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/starback-prod-broker:x")
 	}
 
+	// Both end sessions, through the one role that can do no more than that.
+	for _, role := range []string{broker, janitor} {
+		allow(role, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
+		deny(role, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-observer")
+		deny(role, "iam:CreatePolicyVersion", "arn:aws:iam::123456789012:policy/starback-boundary/starback-ReadOnly")
+	}
+	deny(front, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
+
 	// The janitor: tells, and cannot mint.
 	allow(janitor, "ssm:GetParameter", parameter+"slack-bot-token")
 	deny(janitor, "ssm:GetParameter", parameter+"base")
@@ -99,7 +114,7 @@ func TestLeastPrivilege(t *testing.T) {
 
 	// The key says who may decrypt which parameter.
 	for secret, may := range map[string][]string{
-		"slack-signing-secret": {front, broker}, "slack-bot-token": {broker, janitor}, "base": {broker},
+		"slack-signing-secret": {front, broker}, "slack-bot-token": {front, broker, janitor}, "base": {broker},
 	} {
 		for _, role := range []string{front, broker, janitor} {
 			row(slices.Contains(may, role), role, "kms:Decrypt", keyARN,
@@ -108,6 +123,9 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	for _, role := range []string{front, broker, janitor} {
 		row(false, role, "kms:Decrypt", keyARN, nil) // by itself, for whatever
+		throughTable := map[string]string{"kms:ViaService": "dynamodb.eu-west-1.amazonaws.com"}
+		row(true, role, "kms:Decrypt", keyARN, throughTable)
+		row(role != front, role, "kms:Encrypt", keyARN, throughTable)
 	}
 
 	for _, tt := range tests {
@@ -125,6 +143,7 @@ func TestNoWildcards(t *testing.T) {
 		"Log":                      "a log stream's name is made by Lambda",
 		"ReadAndWriteTable":        "the table's own indexes",
 		"MintFromRequestableRoles": "roles under the path, in whatever account",
+		"EndSessions":              "the revoker, in whatever account",
 	}
 	for _, role := range tpl.everyRole() {
 		for _, p := range tpl.Resources[role].Properties["Policies"].([]any) {

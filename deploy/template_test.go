@@ -54,7 +54,7 @@ func synthesise(t *testing.T) template {
 		t.Fatalf("installing osls: %v", err)
 	}
 	out := t.TempDir()
-	pack := exec.Command(strings.TrimSpace(string(osls)), "package", "--stage", "prod", "--param=slackTeams=T012AB", "--param=auditChannel=C012AB", "--package", out)
+	pack := exec.Command(strings.TrimSpace(string(osls)), "package", "--stage", "prod", "--param=slackTeams=T012AB", "--param=auditChannel=C012AB", "--param=approvalsChannel=C034CD", "--package", out)
 	pack.Dir = root
 	pack.Env = append(os.Environ(), "SLS_TELEMETRY_DISABLED=1")
 	if said, err := pack.CombinedOutput(); err != nil {

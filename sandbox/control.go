@@ -52,9 +52,11 @@ type controlAnswer struct {
 //   - POST /sandbox/click {"as","action"} clicks the newest button the user sees
 //     that has this action id or label, in their topmost modal or in messages;
 //   - POST /sandbox/submit {"as","values"} submits the user's topmost modal;
+//   - POST /sandbox/choose {"as","action","value"} chooses from a menu in it;
+//   - POST /sandbox/shortcut {"as","callback"} chooses a global shortcut;
 //   - GET /sandbox/channel/NAME shows a channel.
 //
-// The first three answer {"messages":[…]} with what the user then sees that is
+// All but the last answer {"messages":[…]} with what the user then sees that is
 // new, rendered, once something is and 300 ms passed quietly, or after 10 s. A
 // request that makes no sense is answered 400 or 404 with {"error"}. Requests
 // with an Origin header are refused: no web page may drive the workspace.
@@ -63,6 +65,8 @@ func (s *Slack) Control() http.Handler {
 	mux.HandleFunc("POST /sandbox/type", controlDo(s, s.controlType))
 	mux.HandleFunc("POST /sandbox/click", controlDo(s, s.controlClick))
 	mux.HandleFunc("POST /sandbox/submit", controlDo(s, s.controlSubmit))
+	mux.HandleFunc("POST /sandbox/choose", controlDo(s, s.controlChoose))
+	mux.HandleFunc("POST /sandbox/shortcut", controlDo(s, s.controlShortcut))
 	mux.HandleFunc("GET /sandbox/channel/{name}", s.controlChannel)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Origin") != "" {

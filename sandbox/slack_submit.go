@@ -10,20 +10,26 @@ import (
 
 // Submit fills in a modal and submits it. values gives each input's value, by
 // block_id, action_id or label: the text typed, or the value of the option, user
-// or channel chosen, several separated by commas. An input left out keeps its
-// initial value. The answer takes effect as in Slack: an empty one closes the
-// modal; response_action errors, update, push and clear do what they say.
+// or channel chosen, several separated by commas. An input left out keeps what
+// it holds: what was chosen or typed before, or its initial value. The answer
+// takes effect as in Slack: an empty one closes the modal; response_action
+// errors, update, push and clear do what they say.
 //
 // It fails without delivering anything if a required input has no value, a value
-// names no input or option, or the modal cannot be submitted.
+// names no input or option, or the modal cannot be submitted. A menu whose
+// options the app supplies is chosen from with [Slack.ChooseView].
 func (s *Slack) Submit(ctx context.Context, userID, viewID string, values map[string]string) (Ack, error) {
 	s.mu.Lock()
 	v, err := s.openView(userID, viewID)
 	if err == nil && v.Submit == "" {
 		err = fmt.Errorf("sandbox: view %s has no submit button", viewID)
 	}
+	var missing string
 	if err == nil {
-		v.state, err = slackState(v.Blocks, values)
+		v.state, missing, err = slackState(v.Blocks, v.state, values)
+	}
+	if err == nil && missing != "" {
+		err = fmt.Errorf("sandbox: input %q is required", missing)
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -139,11 +145,14 @@ func (s *Slack) closeViews(gone func(*slackView) bool) {
 	})
 }
 
-// slackState builds the state.values of a submission.
-func slackState(blocks json.RawMessage, values map[string]string) (map[string]map[string]any, error) {
+// slackState builds the state.values of a view: the values given, else what the
+// state before holds of the same input, else the initial value. It also returns
+// the label of the first required input that has none.
+func slackState(blocks json.RawMessage, before map[string]map[string]any, values map[string]string) (
+	_ map[string]map[string]any, missing string, _ error) {
 	var list []map[string]any
 	if err := json.Unmarshal(blocks, &list); err != nil {
-		return nil, fmt.Errorf("sandbox: stored blocks: %w", err)
+		return nil, "", fmt.Errorf("sandbox: stored blocks: %w", err)
 	}
 	state := map[string]map[string]any{}
 	used := map[string]bool{}
@@ -163,31 +172,36 @@ func slackState(blocks json.RawMessage, values map[string]string) (map[string]ma
 				break
 			}
 		}
-		entry, filled, err := slackInput(element, value)
+		held, _ := before[blockID][actionID].(map[string]any)
+		entry, filled, err := slackInput(element, held, value)
 		if err != nil {
-			return nil, fmt.Errorf("sandbox: input %q: %w", label, err)
+			return nil, "", fmt.Errorf("sandbox: input %q: %w", label, err)
 		}
-		if optional, _ := b["optional"].(bool); !filled && !optional {
-			return nil, fmt.Errorf("sandbox: input %q is required", label)
+		if optional, _ := b["optional"].(bool); !filled && !optional && missing == "" {
+			missing = label
 		}
 		state[blockID] = map[string]any{actionID: entry}
 	}
 	for name := range values {
 		if !used[name] {
-			return nil, fmt.Errorf("sandbox: no input %q", name)
+			return nil, "", fmt.Errorf("sandbox: no input %q", name)
 		}
 	}
-	return state, nil
+	return state, missing, nil
 }
 
 // slackInput is the state of one input: its type and its value, under the name
-// that Slack gives it for that type. A nil value keeps the initial one.
-func slackInput(element map[string]any, value *string) (entry map[string]any, filled bool, err error) {
+// that Slack gives it for that type. A nil value keeps what it held before, or
+// the initial one.
+func slackInput(element, held map[string]any, value *string) (entry map[string]any, filled bool, err error) {
 	kind, _ := element["type"].(string)
 	entry = map[string]any{"type": kind}
 	spec := kitInputs[kind]
 	entry[spec.state] = nil
 	if value == nil {
+		if slackHolds(element, held) {
+			return held, true, nil
+		}
 		initial, ok := element[spec.initial]
 		if ok {
 			entry[spec.state] = initial
@@ -221,4 +235,15 @@ func slackInput(element map[string]any, value *string) (entry map[string]any, fi
 		entry[spec.state] = chosen[0]
 	}
 	return entry, true, nil
+}
+
+// slackHolds says whether an input can go on holding what it held before.
+func slackHolds(element, held map[string]any) bool {
+	kind, _ := element["type"].(string)
+	spec := kitInputs[kind]
+	if held["type"] != kind || held[spec.state] == nil {
+		return false
+	}
+	option, _ := held[spec.state].(map[string]any)
+	return !spec.options || spec.many || kind == "external_select" || kitOption(element, renderValue(option)) != nil
 }

@@ -182,6 +182,9 @@ func (s *Slack) setView(v *slackView, in slackViewInput) {
 	v.PrivateMetadata, v.Title, v.Submit, v.Close = in.PrivateMetadata, in.Title.Text, in.Submit.Text, in.Close.Text
 	v.notifyOnClose, v.clearOnClose = in.NotifyOnClose, in.ClearOnClose
 	v.Blocks = s.identify(in.Blocks)
+	if state, _, err := slackState(v.Blocks, v.state, nil); err == nil {
+		v.state = state
+	}
 	v.Errors = nil
 	v.Hash = s.timestamp() + "." + s.next("h")
 	v.revision = s.announce()

@@ -30,11 +30,12 @@ type Counts struct {
 	Policies   int `json:"policies"` // versions
 	Requests   int `json:"requests"`
 	Proposals  int `json:"proposals"`
+	Fences     int `json:"fences"`
 	Events     int `json:"events"`
 }
 
 func (c Counts) total() int {
-	return c.Users + c.Identities + c.Policies + c.Requests + c.Proposals + c.Events
+	return c.Users + c.Identities + c.Policies + c.Requests + c.Proposals + c.Fences + c.Events
 }
 
 // CopyOptions are choices for Copy.
@@ -49,7 +50,7 @@ type CopyOptions struct {
 
 // Copy makes the store to an installation like the one in from: Users with
 // their Tokens and tombstones, Identities, all versions of the Policy, Requests
-// and Proposals with their Trails, and Events. Afterwards it reads both and
+// and Proposals with their Trails, Fences, and Events. Afterwards it reads both and
 // compares them, and finds every User of the target by each of their Tokens.
 // Nothing else may use either of them meanwhile.
 //
@@ -90,6 +91,7 @@ func wantEmpty(ctx context.Context, s Store) error {
 		Identity: func(broker.Identity) error { return errSome },
 		Request:  func(broker.Request) error { return errSome },
 		Proposal: func(broker.Proposal) error { return errSome },
+		Fence:    func(broker.Fence) error { return errSome },
 		Event:    func(broker.Event) error { return errSome },
 	})
 	some := errors.Is(err, errSome)
@@ -142,6 +144,11 @@ func (c *copier) run(ctx context.Context) error {
 				c.count(&c.done.Proposals)
 				p.Version = 0
 				return later(func() error { return copied(ctx, "proposal", p.ID, p, c.to.PutProposal) })
+			},
+			Fence: func(f broker.Fence) error {
+				c.count(&c.done.Fences)
+				f.Version = 0
+				return later(func() error { return copied(ctx, "fence", f.RoleARN, f, c.to.PutFence) })
 			},
 			Event: func(e broker.Event) error {
 				c.count(&c.done.Events)
@@ -287,6 +294,7 @@ func summarise(ctx context.Context, from Store) (summary, error) {
 		Identity: func(i broker.Identity) error { s.add("identities", &s.counts.Identities, i); return nil },
 		Request:  func(r broker.Request) error { s.add("requests", &s.counts.Requests, r); return nil },
 		Proposal: func(p broker.Proposal) error { s.add("proposals", &s.counts.Proposals, p); return nil },
+		Fence:    func(f broker.Fence) error { s.add("fences", &s.counts.Fences, f); return nil },
 		Event:    func(e broker.Event) error { s.add("events", &s.counts.Events, e); return nil },
 	})
 	if err != nil {
@@ -349,7 +357,7 @@ func compare(ctx context.Context, from, to Store) error {
 	if err != nil {
 		return fmt.Errorf("reading the target again: %w", err)
 	}
-	for _, kind := range []string{"users", "identities", "policies", "requests", "proposals", "events"} {
+	for _, kind := range []string{"users", "identities", "policies", "requests", "proposals", "fences", "events"} {
 		if source.prints[kind] != target.prints[kind] {
 			return fmt.Errorf("store: the %s in the target are not those in the source, which has %+v and the target %+v; "+
 				"something else may have used them meanwhile: %w", kind, source.counts, target.counts, broker.ErrConflict)

@@ -17,7 +17,7 @@ import (
 )
 
 // installed is what fillAll stores.
-var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Proposals: 12, Events: 250}
+var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Proposals: 12, Fences: 9, Events: 250}
 
 // fillAll stores items of every kind, in every state that matters to a copy.
 func fillAll(t *testing.T, s store.Store) {
@@ -53,9 +53,10 @@ func fillAll(t *testing.T, s store.Store) {
 		try(err)
 	}
 	for i := range installed.Requests {
-		r := broker.Request{ID: fmt.Sprint("REQ", i), Role: "prod-readonly", Words: "<b> & 検査", AskedAt: now}
+		r := broker.Request{ID: fmt.Sprint("REQ", i), User: "user-01", Role: "prod-readonly", Words: "<b> & 検査", AskedAt: now}
+		r.State = broker.StateClosed
 		if i%2 == 0 {
-			r.Trail = oneEvent
+			r.State, r.Trail = broker.StatePending, oneEvent
 		}
 		_, err := s.PutRequest(ctx, r)
 		try(err)
@@ -66,6 +67,14 @@ func fillAll(t *testing.T, s store.Store) {
 			p.Trail = oneEvent
 		}
 		_, err := s.PutProposal(ctx, p)
+		try(err)
+	}
+	for i := range installed.Fences {
+		f := broker.Fence{RoleARN: fmt.Sprintf("arn:aws:iam::%012d:role/starback/ReadOnly", i), Holder: "janitor", Lease: now}
+		for n := range i {
+			f.Ended = append(f.Ended, broker.Ended{SessionID: fmt.Sprint("SESSION", n), Until: now})
+		}
+		_, err := s.PutFence(ctx, f)
 		try(err)
 	}
 	// The fourth version is the second again. The first was settled after it
@@ -117,6 +126,10 @@ func contents(t *testing.T, s store.Store) map[string]any {
 			p.Version = 0
 			return keep("proposal "+p.ID, p)
 		},
+		Fence: func(f broker.Fence) error {
+			f.Version = 0
+			return keep("fence "+f.RoleARN, f)
+		},
 		Event: func(e broker.Event) error { return keep("event "+e.ID, e) },
 	})
 	if err != nil {
@@ -147,7 +160,7 @@ func TestCopyThereAndBack(t *testing.T) {
 	file := open(t, newPath(t))
 	fillAll(t, file)
 	want := contents(t, file)
-	total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Proposals + installed.Events
+	total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Proposals + installed.Fences + installed.Events
 	if len(want) != total {
 		t.Fatalf("%d items to copy, want %d", len(want), total)
 	}
@@ -167,6 +180,9 @@ func TestCopyThereAndBack(t *testing.T) {
 	}
 	if facts, err := table.IdentifyToken(ctx, tokenOf("user-07", 2)); err != nil || facts.User.Name != "user-07" {
 		t.Errorf("the token finds %q (%v), want user-07", facts.User.Name, err)
+	}
+	if open, err := table.OpenRequests(ctx, "user-01", time.Unix(1, 0)); err != nil || len(open) != 20 {
+		t.Errorf("the user has %d open requests (%v), want 20", len(open), err)
 	}
 	if events, err := table.Events(ctx, broker.EventQuery{Role: "prod-readonly", Limit: 1000}); err != nil || len(events) != installed.Events {
 		t.Errorf("%d events of the role (%v), want %d", len(events), err, installed.Events)
@@ -204,6 +220,10 @@ func TestCopyRefusesTarget(t *testing.T) {
 		},
 		"a proposal": func(ctx context.Context, s store.Store) error {
 			_, err := s.PutProposal(ctx, broker.Proposal{ID: "EVE"})
+			return err
+		},
+		"a fence": func(ctx context.Context, s store.Store) error {
+			_, err := s.PutFence(ctx, broker.Fence{RoleARN: "EVE"})
 			return err
 		},
 		"an event": func(ctx context.Context, s store.Store) error { return s.Append(ctx, []broker.Event{{ID: "EVE"}}) },
@@ -246,7 +266,7 @@ func TestCopyRefusesWaitingJobs(t *testing.T) {
 type failing struct {
 	store.Store
 	left   atomic.Int32 // how many Requests can be written
-	forget string       // what is: a User, a Proposal or a Token
+	forget string       // what is: a User, a Proposal, a Fence or a Token
 }
 
 var errCut = errors.New("cut off")
@@ -270,6 +290,13 @@ func (f *failing) PutProposal(ctx context.Context, p broker.Proposal) (broker.Pr
 		return p, nil
 	}
 	return f.Store.PutProposal(ctx, p)
+}
+
+func (f *failing) PutFence(ctx context.Context, fence broker.Fence) (broker.Fence, error) {
+	if f.forget == fence.RoleARN {
+		return fence, nil
+	}
+	return f.Store.PutFence(ctx, fence)
 }
 
 func (f *failing) NameToken(ctx context.Context, id string, user policy.UserName) error {
@@ -348,9 +375,10 @@ func TestCopyVerifies(t *testing.T) {
 	source := open(t, newPath(t))
 	fillAll(t, source)
 	for forget, says := range map[string]string{
-		"user-07":             "the users in the target are not those in the source",
-		"01P07":               "the proposals in the target are not those in the source",
-		tokenOf("user-07", 2): `the target: store: token "user-07-2" does not lead to user "user-07"`,
+		"user-07": "the users in the target are not those in the source",
+		"01P07":   "the proposals in the target are not those in the source",
+		"arn:aws:iam::000000000007:role/starback/ReadOnly": "the fences in the target are not those in the source",
+		tokenOf("user-07", 2):                              `the target: store: token "user-07-2" does not lead to user "user-07"`,
 	} {
 		t.Run(forget, func(t *testing.T) {
 			target := &failing{Store: open(t, newPath(t)), forget: forget}

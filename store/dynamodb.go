@@ -26,6 +26,8 @@ var (
 	_ broker.Ledger       = (*DynamoDB)(nil)
 	_ broker.Registry     = (*DynamoDB)(nil)
 	_ broker.IdentityBook = (*DynamoDB)(nil)
+	_ broker.RequestBook  = (*DynamoDB)(nil)
+	_ broker.FenceBook    = (*DynamoDB)(nil)
 	_ broker.TokenBook    = (*DynamoDB)(nil)
 	_ broker.ProposalBook = (*DynamoDB)(nil)
 	_ broker.PolicyBook   = (*DynamoDB)(nil)
@@ -163,10 +165,12 @@ func jobKey(id string) key                  { return key{jobPrefix + id, "job"} 
 func emailKey(address, userName string) key { return key{emailPartition(address), userName} }
 func tokenKey(id string) key                { return key{"token#" + id, "token"} }
 func proposalKey(id string) key             { return key{proposalPartition, proposalPrefix + id} }
+func fenceKey(roleARN string) key           { return key{fencePrefix + roleARN, "fence"} }
 
 const (
 	requestPrefix     = "request#"
 	identityPrefix    = "identity#"
+	fencePrefix       = "fence#"
 	eventPrefix       = "event#"
 	jobPrefix         = "job#"
 	userPartition     = "user"

@@ -22,6 +22,12 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 	if err := s.Append(ctx, []broker.Event{{ID: "01A", Actor: "bob"}}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.PutRequest(ctx, broker.Request{ID: "REQ2", User: "bob", State: broker.StatePending}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Enqueue(ctx, broker.Job{ID: "a"}); err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +59,16 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 			"Pending":    func() error { _, err := s.Pending(ctx, time.Unix(1, 0), 1); return err },
 			"Walk": func() error {
 				return s.Walk(ctx, store.Visitor{Request: func(broker.Request) error { return nil }})
+			},
+		}},
+		{"request#REQ2", "request", `request "REQ2"`, true, map[string]func() error{
+			"OpenRequests": func() error { _, err := s.OpenRequests(ctx, "bob", time.Unix(1, 0)); return err },
+		}},
+		{"fence#" + fenceARN, "fence", `fence "` + fenceARN + `"`, true, map[string]func() error{
+			"Fence":    func() error { _, err := s.Fence(ctx, fenceARN); return err },
+			"PutFence": func() error { _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN}); return err },
+			"Walk": func() error {
+				return s.Walk(ctx, store.Visitor{Fence: func(broker.Fence) error { return nil }})
 			},
 		}},
 		{"user", "name#bob", `user "bob"`, true, map[string]func() error{

@@ -67,6 +67,9 @@ func TestDynamoDBLastingFailure(t *testing.T) {
 		"PutIdentity":   func() error { _, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID}); return err },
 		"Users":         func() error { return s.Users(ctx, func(broker.User) bool { return true }) },
 		"UsersByEmail":  func() error { _, err := s.UsersByEmail(ctx, "bob@example.com"); return err },
+		"OpenRequests":  func() error { _, err := s.OpenRequests(ctx, "bob", time.Unix(1, 0)); return err },
+		"Fence":         func() error { _, err := s.Fence(ctx, fenceARN); return err },
+		"PutFence":      func() error { _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN}); return err },
 		"IdentifyToken": func() error { _, err := s.IdentifyToken(ctx, bobToken); return err },
 		"NameToken":     func() error { return s.NameToken(ctx, "token0000002", "bob") },
 		"Proposal":      func() error { _, err := s.Proposal(ctx, "01P"); return err },
@@ -158,6 +161,9 @@ func TestDynamoDBLostAnswer(t *testing.T) {
 	w.first("PutItem", lose)
 	p, err := s.PutProposal(ctx, broker.Proposal{ID: "01Q"})
 	version(p.Version, 1, err)
+	w.first("PutItem", lose)
+	f, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN})
+	version(f.Version, 1, err)
 	w.first("PutItem", lose)
 	if err := s.NameToken(ctx, "token0000002", "carol"); err != nil {
 		t.Errorf("NameToken: %v", err)

@@ -31,7 +31,8 @@ type shape[T any] struct {
 	key     func(T) key
 	name    func(T) string // for people; empty if a part of the key is missing
 	version func(*T) *int64
-	due     func(T) (time.Time, bool) // when the aggregate needs attention
+	due     func(T) (time.Time, bool) // when the aggregate needs attention; nil: never
+	lookup  func(T) attributes        // what else an index finds it by; nil: none does
 }
 
 var requestShape = shape[broker.Request]{
@@ -40,6 +41,7 @@ var requestShape = shape[broker.Request]{
 	name:    func(r broker.Request) string { return r.ID },
 	version: func(r *broker.Request) *int64 { return &r.Version },
 	due:     func(r broker.Request) (time.Time, bool) { return r.Trail.Due() },
+	lookup:  requestLookup,
 }
 
 var userShape = shape[broker.User]{
@@ -60,7 +62,13 @@ var identityShape = shape[broker.Identity]{
 		return i.Slack.String()
 	},
 	version: func(i *broker.Identity) *int64 { return &i.Version },
-	due:     func(broker.Identity) (time.Time, bool) { return time.Time{}, false },
+}
+
+var fenceShape = shape[broker.Fence]{
+	kind:    "fence",
+	key:     func(f broker.Fence) key { return fenceKey(f.RoleARN) },
+	name:    func(f broker.Fence) string { return f.RoleARN },
+	version: func(f *broker.Fence) *int64 { return &f.Version },
 }
 
 var proposalShape = shape[broker.Proposal]{
@@ -98,8 +106,13 @@ func (sh *shape[T]) write(ctx context.Context, s *DynamoDB, item T, mark string)
 	k := sh.key(item)
 	attrs := k.item()
 	attrs["version"], attrs["mark"], attrs["body"] = integer(*version+1), text(mark), text(body)
-	if at, ok := sh.due(item); ok {
-		attrs["outbox"], attrs["due"] = text(outbox(k)), integer(at.UnixMilli())
+	if sh.due != nil {
+		if at, ok := sh.due(item); ok {
+			attrs["outbox"], attrs["due"] = text(outbox(k)), integer(at.UnixMilli())
+		}
+	}
+	if sh.lookup != nil {
+		maps.Copy(attrs, sh.lookup(item))
 	}
 	in := &dynamodb.PutItemInput{
 		TableName: &s.table, Item: attrs, ConditionExpression: aws.String("attribute_not_exists(pk)"),
@@ -296,16 +309,6 @@ func (s *DynamoDB) query(ctx context.Context, doing string, in *dynamodb.QueryIn
 	}
 }
 
-// Request implements broker.Ledger.
-func (s *DynamoDB) Request(ctx context.Context, id string) (broker.Request, error) {
-	return requestShape.get(ctx, s, id, requestKey(id))
-}
-
-// PutRequest implements broker.Ledger.
-func (s *DynamoDB) PutRequest(ctx context.Context, r broker.Request) (broker.Request, error) {
-	return requestShape.put(ctx, s, r)
-}
-
 // Proposal implements broker.ProposalBook.
 func (s *DynamoDB) Proposal(ctx context.Context, id string) (broker.Proposal, error) {
 	return proposalShape.get(ctx, s, id, proposalKey(id))
@@ -319,4 +322,18 @@ func (s *DynamoDB) PutProposal(ctx context.Context, p broker.Proposal) (broker.P
 // Proposals implements broker.ProposalBook.
 func (s *DynamoDB) Proposals(ctx context.Context, yield func(broker.Proposal) bool) error {
 	return proposalShape.list(ctx, s, proposalPartition, proposalPrefix, yield)
+}
+
+// Fence implements broker.FenceBook.
+func (s *DynamoDB) Fence(ctx context.Context, roleARN string) (broker.Fence, error) {
+	f, err := fenceShape.get(ctx, s, roleARN, fenceKey(roleARN))
+	if errors.Is(err, broker.ErrNotFound) {
+		return broker.Fence{}, nil
+	}
+	return f, err
+}
+
+// PutFence implements broker.FenceBook.
+func (s *DynamoDB) PutFence(ctx context.Context, f broker.Fence) (broker.Fence, error) {
+	return fenceShape.put(ctx, s, f)
 }

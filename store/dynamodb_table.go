@@ -25,10 +25,12 @@ const (
 	tablePatience = 10 * time.Minute
 )
 
-// The indexes of what waits: aggregates that need attention, and Jobs.
+// The indexes of what waits: aggregates that need attention, Jobs, and the
+// Requests that Users have open.
 const (
-	dueIndex  = "due"
-	jobsIndex = "jobs"
+	dueIndex      = "due"
+	jobsIndex     = "jobs"
+	requestsIndex = "requests-user"
 )
 
 // An index is a global secondary index of the table. Only items that have both
@@ -39,7 +41,8 @@ type index struct {
 	holds                  []string // beside the keys; nil: everything
 }
 
-// indexes are those of the table.
+// indexes are those of the table. The last is the newest: a table that lacks
+// it, and nothing else, is an older store's.
 func indexes() []index {
 	all := []index{
 		{dueIndex, "outbox", "due", types.ScalarAttributeTypeN, []string{}},
@@ -48,7 +51,7 @@ func indexes() []index {
 	for _, i := range append(slices.Clone(eventIndexes), dayIndex) {
 		all = append(all, index{i.name, i.attribute, "at", types.ScalarAttributeTypeS, nil})
 	}
-	return all
+	return append(all, index{requestsIndex, "holder", "asked", types.ScalarAttributeTypeN, []string{}})
 }
 
 // definition returns what AWS calls the index.
@@ -94,7 +97,9 @@ type TableState struct {
 // included, except that point-in-time recovery is turned on. What stands in for
 // AWS may not know recovery; then the table is not Recoverable.
 //
-// A table with other keys or indexes is broker.ErrInvalid.
+// A table with other keys or indexes is broker.ErrInvalid. So is one of before
+// Requests were found by their Users: an index added to it would not know those
+// that are open already, which a copy into a new table does.
 func CreateTable(ctx context.Context, cfg aws.Config, table string, opts TableOptions) (TableState, error) {
 	var state TableState
 	if err := checkTableName(table); err != nil {
@@ -206,6 +211,10 @@ func checkTable(t *types.TableDescription) error {
 			if aws.ToString(there.IndexName) == i.name {
 				has = describe(there.KeySchema) + projectionLacks(there.Projection, i.definition().Projection)
 			}
+		}
+		if has == "" && i.name == requestsIndex {
+			return invalid("table", aws.ToString(t.TableName), "it is an older store's, without the index "+i.name+
+				"; make another with: starback store init, and move to it with: starback store copy")
 		}
 		if has != wants {
 			return refuse("index "+i.name, orNothing(has), wants)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -138,6 +139,42 @@ func TestCreateTableForeign(t *testing.T) {
 			_, err := store.CreateTable(t.Context(), w.cfg, w.table, store.TableOptions{})
 			wantErr(t, err, broker.ErrInvalid, c.says)
 		})
+	}
+}
+
+// A table of before Requests were found by their Users is refused, and can be
+// copied from.
+func TestCreateTableOlder(t *testing.T) {
+	ctx := t.Context()
+	s, w := newDynamoDB(t)
+	fillDynamoDB(t, s)
+	const newest = "requests-user"
+	_, err := w.client().UpdateTable(ctx, &dynamodb.UpdateTableInput{
+		TableName:                   &w.table,
+		GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Delete: &types.DeleteGlobalSecondaryIndexAction{IndexName: aws.String(newest)}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	for there := true; there; time.Sleep(20 * time.Millisecond) {
+		out, err := w.client().DescribeTable(waiting, &dynamodb.DescribeTableInput{TableName: &w.table})
+		if err != nil {
+			t.Fatal(err)
+		}
+		there = slices.ContainsFunc(out.Table.GlobalSecondaryIndexes, func(i types.GlobalSecondaryIndexDescription) bool {
+			return aws.ToString(i.IndexName) == newest
+		})
+	}
+	const says = "an older store's, without the index requests-user; make another with: starback store init"
+	_, err = store.CreateTable(ctx, w.cfg, w.table, store.TableOptions{})
+	wantErr(t, err, broker.ErrInvalid, says)
+	_, err = s.Schema(ctx)
+	wantErr(t, err, broker.ErrInvalid, says)
+	target := open(t, newPath(t))
+	if counts, err := store.Copy(ctx, s, target, store.CopyOptions{}); err != nil || counts.Requests != 1 {
+		t.Errorf("copied %+v (%v), want 1 request", counts, err)
 	}
 }
 

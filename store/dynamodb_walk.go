@@ -43,6 +43,8 @@ func (v Visitor) show(attrs attributes) error {
 		return show(strings.TrimPrefix(k.pk, identityPrefix), attrs, identityShape.read, v.Identity)
 	case strings.HasPrefix(k.pk, requestPrefix):
 		return show(strings.TrimPrefix(k.pk, requestPrefix), attrs, requestShape.read, v.Request)
+	case strings.HasPrefix(k.pk, fencePrefix):
+		return show(strings.TrimPrefix(k.pk, fencePrefix), attrs, fenceShape.read, v.Fence)
 	case strings.HasPrefix(k.pk, eventPrefix):
 		return show(strings.TrimPrefix(k.pk, eventPrefix), attrs, readEvent, v.Event)
 	default:

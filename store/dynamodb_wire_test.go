@@ -67,6 +67,10 @@ func TestDynamoDBCalls(t *testing.T) {
 	request := broker.Request{ID: "REQ2", Role: "prod-readonly", Trail: oneEvent}
 	doc := document()
 	head := broker.Head{Version: 2, Digest: doc.Digest()}
+	fence := broker.Fence{RoleARN: fenceARN}
+	openRequests := func(user policy.UserName) func() error {
+		return func() error { _, err := s.OpenRequests(ctx, user, time.Unix(1, 0)); return err }
+	}
 	for _, c := range []struct {
 		name string
 		do   func() error
@@ -92,6 +96,23 @@ func TestDynamoDBCalls(t *testing.T) {
 			}
 			return nil
 		}, "PutItem"},
+		{"OpenRequests, none", openRequests("bob"), "Query"},
+		{"PutRequest, opened", func() (err error) {
+			request.User, request.State = "bob", broker.StatePending
+			request, err = s.PutRequest(ctx, request)
+			return err
+		}, "PutItem"},
+		{"OpenRequests", openRequests("bob"), "Query BatchGetItem"},
+		{"OpenRequests, nobody's", openRequests(""), ""},
+		{"PutRequest, over", func() (err error) {
+			request.State = broker.StateWithdrawn
+			request, err = s.PutRequest(ctx, request)
+			return err
+		}, "PutItem"},
+		{"Fence, none", func() error { _, err := s.Fence(ctx, fenceARN); return err }, "GetItem"},
+		{"PutFence, new", func() (err error) { fence, err = s.PutFence(ctx, fence); return err }, "PutItem"},
+		{"PutFence, changed", func() (err error) { fence, err = s.PutFence(ctx, fence); return err }, "PutItem"},
+		{"Fence", func() error { _, err := s.Fence(ctx, fenceARN); return err }, "GetItem"},
 		{"Request", func() error { _, err := s.Request(ctx, "REQ2"); return err }, "GetItem"},
 		{"Settle", func() error {
 			return s.Settle(ctx, broker.Ref{Kind: broker.RefRequest, Key: "REQ2"}, broker.Settlement{Indexed: []string{"01A"}})

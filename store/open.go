@@ -17,6 +17,8 @@ type Store interface {
 	broker.Ledger
 	broker.Registry
 	broker.IdentityBook
+	broker.RequestBook
+	broker.FenceBook
 	broker.TokenBook
 	broker.ProposalBook
 	broker.PolicyBook
@@ -35,7 +37,8 @@ type Store interface {
 	Waiting(ctx context.Context) (int, error)
 
 	// Walk shows v everything that is stored, but for Policies, Jobs and whose
-	// the Tokens are, which their Users say too, in any order. It need not be a snapshot. An error of v ends it, and is returned.
+	// the Tokens are, which their Users say too, in any order. It need not be a
+	// snapshot. An error of v ends it, and is returned.
 	Walk(ctx context.Context, v Visitor) error
 	// Schema checks the form in which everything is stored, and returns its
 	// number. A form that is not a store's, or of a newer Starback, is
@@ -58,6 +61,7 @@ type Visitor struct {
 	Identity func(broker.Identity) error
 	Request  func(broker.Request) error
 	Proposal func(broker.Proposal) error
+	Fence    func(broker.Fence) error
 	Event    func(broker.Event) error
 }
 

@@ -23,6 +23,8 @@ var (
 	_ broker.Ledger       = (*SQLite)(nil)
 	_ broker.Registry     = (*SQLite)(nil)
 	_ broker.IdentityBook = (*SQLite)(nil)
+	_ broker.RequestBook  = (*SQLite)(nil)
+	_ broker.FenceBook    = (*SQLite)(nil)
 	_ broker.TokenBook    = (*SQLite)(nil)
 	_ broker.ProposalBook = (*SQLite)(nil)
 	_ broker.PolicyBook   = (*SQLite)(nil)

@@ -15,6 +15,9 @@ import (
 
 var bobID = broker.SlackID{Team: "T012AB", User: "U0789"}
 
+// fenceARN is the IAM role of a Fence.
+const fenceARN = "arn:aws:iam::111122223333:role/starback/ReadOnly"
+
 // bobToken is the ID of bob's Token.
 const bobToken = "token0000001"
 
@@ -38,7 +41,11 @@ func fill(t testing.TB, s *store.SQLite) {
 	if _, err := s.PutIdentity(ctx, broker.Identity{Slack: bobID, User: "bob"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PutRequest(ctx, broker.Request{ID: "REQ1", Role: "prod-readonly", Trail: trail}); err != nil {
+	request := broker.Request{ID: "REQ1", User: "bob", Role: "prod-readonly", State: broker.StatePending, Trail: trail}
+	if _, err := s.PutRequest(ctx, request); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN, Ended: []broker.Ended{{SessionID: "01S"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Append(ctx, trail.Events); err != nil {
@@ -89,6 +96,9 @@ func TestSQLiteDamagedItem(t *testing.T) {
 	}{
 		{"requests", `request "REQ1"`, reads{
 			"Request": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Request(ctx, "REQ1") },
+			"OpenRequests": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return s.OpenRequests(ctx, "bob", time.Unix(1, 0))
+			},
 			"Pending": pending,
 			"Settle": func(ctx context.Context, s *store.SQLite) (any, error) {
 				return nil, s.Settle(ctx, broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}, broker.Settlement{})
@@ -122,6 +132,15 @@ func TestSQLiteDamagedItem(t *testing.T) {
 				return nil, s.Walk(ctx, store.Visitor{Proposal: func(broker.Proposal) error { return nil }})
 			},
 		}},
+		{"fences", `fence "` + fenceARN + `"`, reads{
+			"Fence": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Fence(ctx, fenceARN) },
+			"PutFence": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return s.PutFence(ctx, broker.Fence{RoleARN: fenceARN})
+			},
+			"Walk": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return nil, s.Walk(ctx, store.Visitor{Fence: func(broker.Fence) error { return nil }})
+			},
+		}},
 		{"policies", `policy "1"`, reads{"Head": head, "Pending": pending}},
 		{"documents", `document "` + document().Digest() + `"`, reads{"Head": head, "Identify": identify, "IdentifyToken": identifyToken}},
 		{"events", `event "01A"`, reads{
@@ -135,7 +154,7 @@ func TestSQLiteDamagedItem(t *testing.T) {
 			"more after it":     `body || '{"hunter2":1}'`,
 			"a newer field":     `json_set(iif(json_valid(body), body, '{}'), '$.hunter2', 1)`,
 			"another type":      `'{"name":["hunter2"],"id":7,"slack":"hunter2","version":"hunter2"}'`,
-			"an unreadable day": `'{"created_at":"hunter2","asked_at":"hunter2","bound_at":"hunter2","made_at":"hunter2","time":"hunter2"}'`,
+			"an unreadable day": `'{"created_at":"hunter2","asked_at":"hunter2","bound_at":"hunter2","made_at":"hunter2","lease":"hunter2","time":"hunter2"}'`,
 		} {
 			t.Run(c.table+"/"+damage, func(t *testing.T) {
 				path := newPath(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -28,13 +29,13 @@ type table[T any] struct {
 
 var requests = table[broker.Request]{
 	kind: "request",
-	create: `INSERT INTO requests (id, due, body, version) VALUES (?1, ?2, ?3, ?4 + 1)
+	create: `INSERT INTO requests (id, due, holder, body, version) VALUES (?1, ?2, ?3, ?4, ?5 + 1)
 		ON CONFLICT (id) DO NOTHING`,
-	replace: `UPDATE requests SET due = ?2, body = ?3, version = ?4 + 1
-		WHERE id = ?1 AND version = ?4`,
+	replace: `UPDATE requests SET due = ?2, holder = ?3, body = ?4, version = ?5 + 1
+		WHERE id = ?1 AND version = ?5`,
 	read:    `SELECT version, body FROM requests WHERE id = ?`,
 	key:     func(r broker.Request) []any { return []any{r.ID} },
-	columns: func(r broker.Request) []any { return []any{due(r.Trail)} },
+	columns: func(r broker.Request) []any { return []any{due(r.Trail), orNull(string(holder(r)))} },
 	version: func(r *broker.Request) *int64 { return &r.Version },
 }
 
@@ -74,6 +75,18 @@ var proposals = table[broker.Proposal]{
 	key:     func(p broker.Proposal) []any { return []any{p.ID} },
 	columns: func(p broker.Proposal) []any { return []any{due(p.Trail)} },
 	version: func(p *broker.Proposal) *int64 { return &p.Version },
+}
+
+var fences = table[broker.Fence]{
+	kind: "fence",
+	create: `INSERT INTO fences (role_arn, body, version) VALUES (?1, ?2, ?3 + 1)
+		ON CONFLICT (role_arn) DO NOTHING`,
+	replace: `UPDATE fences SET body = ?2, version = ?3 + 1
+		WHERE role_arn = ?1 AND version = ?3`,
+	read:    `SELECT version, body FROM fences WHERE role_arn = ?`,
+	key:     func(f broker.Fence) []any { return []any{f.RoleARN} },
+	columns: func(broker.Fence) []any { return nil },
+	version: func(f *broker.Fence) *int64 { return &f.Version },
 }
 
 // email returns the address that u is found by, or nil: a User without one and
@@ -186,6 +199,15 @@ func (s *SQLite) PutRequest(ctx context.Context, r broker.Request) (broker.Reque
 	return put(ctx, s, &requests, r)
 }
 
+// OpenRequests implements broker.RequestBook. It lags behind nothing.
+func (s *SQLite) OpenRequests(ctx context.Context, user policy.UserName, now time.Time) ([]broker.Request, error) {
+	found, err := choose(ctx, s, &requests, requestsByHolder, orNull(string(user)))
+	if err != nil {
+		return nil, err
+	}
+	return openOf(found, user, now), nil
+}
+
 // User implements broker.Registry.
 func (s *SQLite) User(ctx context.Context, name policy.UserName) (broker.User, error) {
 	return get(ctx, s, &users, string(name))
@@ -214,4 +236,18 @@ func (s *SQLite) Proposal(ctx context.Context, id string) (broker.Proposal, erro
 // PutProposal implements broker.ProposalBook.
 func (s *SQLite) PutProposal(ctx context.Context, p broker.Proposal) (broker.Proposal, error) {
 	return put(ctx, s, &proposals, p)
+}
+
+// Fence implements broker.FenceBook.
+func (s *SQLite) Fence(ctx context.Context, roleARN string) (broker.Fence, error) {
+	f, err := get(ctx, s, &fences, roleARN)
+	if errors.Is(err, broker.ErrNotFound) {
+		return broker.Fence{}, nil
+	}
+	return f, err
+}
+
+// PutFence implements broker.FenceBook.
+func (s *SQLite) PutFence(ctx context.Context, f broker.Fence) (broker.Fence, error) {
+	return put(ctx, s, &fences, f)
 }

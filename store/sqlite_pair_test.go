@@ -64,6 +64,18 @@ func (p *pair) UsersByEmail(ctx context.Context, email string) ([]broker.User, e
 	return p.next().UsersByEmail(ctx, email)
 }
 
+func (p *pair) OpenRequests(ctx context.Context, user policy.UserName, now time.Time) ([]broker.Request, error) {
+	return p.next().OpenRequests(ctx, user, now)
+}
+
+func (p *pair) Fence(ctx context.Context, roleARN string) (broker.Fence, error) {
+	return p.next().Fence(ctx, roleARN)
+}
+
+func (p *pair) PutFence(ctx context.Context, f broker.Fence) (broker.Fence, error) {
+	return p.next().PutFence(ctx, f)
+}
+
 func (p *pair) IdentifyToken(ctx context.Context, id string) (broker.Facts, error) {
 	return p.next().IdentifyToken(ctx, id)
 }

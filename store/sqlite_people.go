@@ -11,11 +11,12 @@ import (
 // are.
 const listPage = 1000
 
-// The statements by which Users and Proposals are chosen.
+// The statements by which Users, Proposals and Requests are chosen.
 const (
-	usersAfter     = `SELECT name, version, body FROM users WHERE name > ? ORDER BY name LIMIT ?`
-	usersByEmail   = `SELECT name, version, body FROM users WHERE email = ? ORDER BY name`
-	proposalsAfter = `SELECT id, version, body FROM proposals WHERE id > ? ORDER BY id LIMIT ?`
+	usersAfter       = `SELECT name, version, body FROM users WHERE name > ? ORDER BY name LIMIT ?`
+	usersByEmail     = `SELECT name, version, body FROM users WHERE email = ? ORDER BY name`
+	proposalsAfter   = `SELECT id, version, body FROM proposals WHERE id > ? ORDER BY id LIMIT ?`
+	requestsByHolder = `SELECT id, version, body FROM requests WHERE holder = ?`
 )
 
 // identifyStatement reads an Identity, the User it names and the head of the

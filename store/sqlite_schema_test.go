@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -109,6 +110,54 @@ func TestMigrateUsers(t *testing.T) {
 	}
 	if _, err := s.User(ctx, "eve"); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("the damaged user: %v, want ErrUnavailable", err)
+	}
+}
+
+// What schema 2 holds of a Request is found by its User afterwards. A body that
+// cannot be read is no reason not to open the file.
+func TestMigrateRequests(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "store.db")
+	db := writerAt(t, path)
+	if err := prepare(ctx, db, path, migrations[:2]); err != nil {
+		t.Fatal(err)
+	}
+	for id, body := range map[string]string{
+		"1": `{"id":"1","user":"alice","state":"asked"}`,
+		"2": `{"id":"2","user":"alice","state":"pending"}`,
+		"3": `{"id":"3","user":"alice","state":"approved"}`,
+		"4": `{"id":"4","user":"alice","state":"open","window_end":"2026-11-05T10:30:00Z"}`,
+		"5": `{"id":"5","user":"alice","state":"closed"}`,
+		"6": `{"id":"6","state":"pending"}`,
+		"7": `{"id":"7","user":"","state":"pending"}`,
+		"8": `hunter2`,
+	} {
+		if _, err := db.Exec(`INSERT INTO requests (id, version, body) VALUES (?, 7, ?)`, id, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := OpenSQLite(ctx, path, SQLiteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	open, err := s.OpenRequests(ctx, "alice", time.Date(2026, time.November, 5, 9, 30, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, r := range open {
+		ids = append(ids, r.ID)
+	}
+	if want := []string{"2", "3", "4"}; !slices.Equal(ids, want) {
+		t.Errorf("alice has %v, want %v", ids, want)
+	}
+	var held int
+	if err := s.reader.QueryRow(`SELECT count(*) FROM requests WHERE holder IS NOT NULL`).Scan(&held); err != nil || held != len(ids) {
+		t.Errorf("%d have a holder (%v), want %d", held, err, len(ids))
+	}
+	if _, err := s.Request(ctx, "8"); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("the damaged request: %v, want ErrUnavailable", err)
 	}
 }
 
@@ -256,6 +305,8 @@ func TestQueryPlans(t *testing.T) {
 		wantNoScan(t, s, "events "+name, statement, args...)
 	}
 	wantNoScan(t, s, "request", requests.read, "REQ1")
+	wantNoScan(t, s, "open requests", requestsByHolder, "alice")
+	wantNoScan(t, s, "fence", fences.read, "arn")
 	wantNoScan(t, s, "user", users.read, "alice")
 	wantNoScan(t, s, "identity", identities.read, "T", "U")
 	wantNoScan(t, s, "policy", policies.read, 1)
@@ -294,7 +345,7 @@ func wantNoScan(t *testing.T, s *SQLite, name, statement string, args ...any) {
 // Nothing that is stored has room for a Secret.
 func TestNoSecretIsStored(t *testing.T) {
 	for _, item := range []any{
-		broker.Request{}, broker.User{}, broker.Identity{}, broker.Proposal{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
+		broker.Request{}, broker.User{}, broker.Identity{}, broker.Proposal{}, broker.Fence{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
 	} {
 		if holds(reflect.TypeOf(item), reflect.TypeFor[broker.Secret](), map[reflect.Type]bool{}) {
 			t.Errorf("%T holds a Secret", item)

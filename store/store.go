@@ -1,13 +1,14 @@
 // Package store keeps what Starback knows: Users with their Tokens, Identities,
-// Requests, Proposals, the versions of the Policy, the audit index and the Jobs
-// that wait.
+// Requests, Proposals, Fences, the versions of the Policy, the audit index and
+// the Jobs that wait.
 //
 // A store promises, beyond what package broker's interfaces say:
 //
 //   - Every change of an aggregate is one conditional write of one item, so a
 //     change is there whole or not at all, and no update is lost.
 //   - Reads on which a decision depends see every write that was acknowledged
-//     before. Events, Pending, Claim and Waiting may lag, and say so.
+//     before. OpenRequests, Events, Pending, Claim and Waiting may lag, and say
+//     so.
 //   - A write that was acknowledged survives the death of the process and, as
 //     far as the disk or DynamoDB keeps its word, of the machine. One that
 //     failed with broker.ErrUnavailable may or may not have happened: read
@@ -28,10 +29,12 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -96,6 +99,27 @@ func due(t broker.Trail) any {
 		return nil
 	}
 	return at.UnixMilli()
+}
+
+// holder returns the User among whose open Requests r may be: while it is
+// pending, approved or open. Otherwise it is empty.
+func holder(r broker.Request) policy.UserName {
+	if r.State == broker.StateAsked || r.State.Over() {
+		return ""
+	}
+	return r.User
+}
+
+// openOf leaves of found what broker.RequestBook promises of user at now, the
+// oldest first and, of one moment, by ID.
+func openOf(found []broker.Request, user policy.UserName, now time.Time) []broker.Request {
+	found = slices.DeleteFunc(found, func(r broker.Request) bool {
+		return holder(r) != user || r.State == broker.StateOpen && !now.Before(r.WindowEnd)
+	})
+	slices.SortFunc(found, func(a, b broker.Request) int {
+		return cmp.Or(a.AskedAt.Compare(b.AskedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return found
 }
 
 // hasToken says whether u has a Token with the ID, of use or not.

@@ -314,6 +314,13 @@ func (c *checker) conditions(at func(...string) []string, r *Role) {
 	}
 	c.wait(at("approval", "within"), r.Approval.Within)
 	c.wait(at("approval", "claim_within"), r.Approval.ClaimWithin)
+	c.groups(at("approval", "escalate_to"), r.Approval.EscalateTo)
+	switch after := r.Approval.EscalateAfter; {
+	case after != 0 && len(r.Approval.EscalateTo) == 0:
+		c.add(at("approval", "escalate_after"), nil, "`escalate_after` is for an approval with `escalate_to`")
+	case len(r.Approval.EscalateTo) > 0 && (after <= 0 || after >= r.Approval.Within):
+		c.add(at("approval", "escalate_after"), nil, "`escalate_after` must be less than `within`")
+	}
 }
 
 func (c *checker) wait(at []string, d time.Duration) {

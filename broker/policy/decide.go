@@ -302,7 +302,7 @@ func mayAnswer(rule Approval, in Input, s Subject) bool {
 	if s.Name == in.Subject.Name || answersFor(s) == answersFor(in.Subject) {
 		return false
 	}
-	return slices.ContainsFunc(rule.By, func(g GroupName) bool { return memberOf(in.Policy, s, g) })
+	return slices.ContainsFunc(rule.Groups(), func(g GroupName) bool { return memberOf(in.Policy, s, g) })
 }
 
 // answersFor returns the person who answers for what s does.

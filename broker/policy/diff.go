@@ -197,14 +197,16 @@ func weakerRole(x Difference, was, is *Role) bool {
 
 func weakerApproval(x Difference, was, is *Approval) bool {
 	switch x.Path[3] {
-	case "by":
+	case "by", "escalate_to":
 		return x.Kind == Added
 	case "count":
 		return is.Count < was.Count
 	case "within":
 		return is.Within > was.Within
-	default:
+	case "claim_within":
 		return is.ClaimWithin > was.ClaimWithin
+	default: // when somebody is asked, who may answer all along
+		return false
 	}
 }
 

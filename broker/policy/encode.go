@@ -81,7 +81,7 @@ func (d *Document) canonical() *Document {
 		r.Tags = maps.Clone(r.Tags)
 		if r.Approval != nil {
 			a := *r.Approval
-			a.By = sorted(a.By)
+			a.By, a.EscalateTo = sorted(a.By), sorted(a.EscalateTo)
 			r.Approval = &a
 		}
 		c.Roles[name] = &r

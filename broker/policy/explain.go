@@ -109,7 +109,7 @@ func (r *Role) wants() []string {
 		if a.Count != 1 {
 			approvals = fmt.Sprintf("%d approvals", a.Count)
 		}
-		wants = append(wants, fmt.Sprintf("%s from %s (not your own)", approvals, joined(sorted(a.By), mostNames, "or")))
+		wants = append(wants, fmt.Sprintf("%s from %s (not your own)", approvals, joined(sorted(a.Groups()), mostNames, "or")))
 	}
 	return wants
 }

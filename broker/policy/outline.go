@@ -132,6 +132,8 @@ func approvalPart(a *Approval) part {
 	p.plain("count", strconv.Itoa(a.Count), a.Count == 1)
 	p.plain("within", durationText(a.Within), a.Within == defaultWithin)
 	p.plain("claim_within", durationText(a.ClaimWithin), a.ClaimWithin == defaultClaimWithin)
+	p.list(namesPart("escalate_to", a.EscalateTo))
+	p.plain("escalate_after", durationText(a.EscalateAfter), len(a.EscalateTo) == 0 || a.EscalateAfter == a.Within/2)
 	return p
 }
 

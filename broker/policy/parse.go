@@ -265,13 +265,19 @@ func (p *parser) approval(role form) *Approval {
 	if n == nil {
 		return nil
 	}
-	f := p.form("`approval`", n, "by", "count", "within", "claim_within")
-	return &Approval{
+	f := p.form("`approval`", n, "by", "count", "within", "claim_within", "escalate_to", "escalate_after")
+	a := &Approval{
 		By:          names[GroupName](f, "by"),
 		Count:       f.count("count", 1),
 		Within:      f.duration("within", defaultWithin),
 		ClaimWithin: f.duration("claim_within", defaultClaimWithin),
+		EscalateTo:  names[GroupName](f, "escalate_to"),
 	}
+	if len(a.EscalateTo) > 0 {
+		a.EscalateAfter = a.Within / 2
+	}
+	a.EscalateAfter = f.duration("escalate_after", a.EscalateAfter)
+	return a
 }
 
 // A place is where an IAM policy document is written: a file, and what it is

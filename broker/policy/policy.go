@@ -11,6 +11,7 @@ package policy
 
 import (
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -148,7 +149,15 @@ type Approval struct {
 	Count       int           `json:"count"` // how many must agree
 	Within      time.Duration `json:"within"`
 	ClaimWithin time.Duration `json:"claim_within"`
+
+	// EscalateTo are groups whose members may answer too, and are asked to
+	// once EscalateAfter has passed without an end.
+	EscalateTo    []GroupName   `json:"escalate_to,omitempty"`
+	EscalateAfter time.Duration `json:"escalate_after,omitempty"`
 }
+
+// Groups are all groups whose members may answer.
+func (a *Approval) Groups() []GroupName { return slices.Concat(a.By, a.EscalateTo) }
 
 // A Pattern is a regular expression that must match the whole of a string.
 // The zero Pattern matches nothing.

@@ -61,7 +61,7 @@ func (w *warner) groups(root *node, d *Document) {
 	}
 	for _, role := range d.Roles {
 		if role.Approval != nil {
-			for _, name := range role.Approval.By {
+			for _, name := range role.Approval.Groups() {
 				used[name] = true
 			}
 		}

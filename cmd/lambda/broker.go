@@ -35,6 +35,9 @@ const (
 	deliveries = 5
 )
 
+// errNoTable refuses a store that is no table.
+var errNoTable = errors.New("STARBACK_STORE: the functions keep everything in DynamoDB: dynamodb:TABLE")
+
 // A brokerFunction carries out Jobs as SQS hands them over.
 type brokerFunction struct {
 	worker *bot.Worker
@@ -75,7 +78,7 @@ func newParts(ctx context.Context, getenv func(string) string, out io.Writer) (*
 		return nil, nil, err
 	}
 	if cfg.Table == "" {
-		return nil, nil, errors.New("STARBACK_STORE: the functions keep everything in DynamoDB: dynamodb:TABLE")
+		return nil, nil, errNoTable
 	}
 	db, err := store.OpenDynamoDB(awsCfg, cfg.Table, store.DynamoDBOptions{Now: time.Now, Entropy: rand.Reader})
 	if err != nil {

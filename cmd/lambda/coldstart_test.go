@@ -39,7 +39,7 @@ func TestColdStart(t *testing.T) {
 	// gives each function.
 	env := append(slices.Clone(c.env), "AWS_ENDPOINT_URL="+c.serve(c.aws))
 	functions := []struct{ name, path, without string }{
-		{"bare", bare, "SLACK_APP_TOKEN"}, {"front", full, "SLACK_BOT_TOKEN"}, {"broker", full, "SLACK_APP_TOKEN"}, {"janitor", full, "SLACK_SIGNING_SECRET"},
+		{"bare", bare, "SLACK_APP_TOKEN"}, {"front", full, "SLACK_APP_TOKEN"}, {"broker", full, "SLACK_APP_TOKEN"}, {"janitor", full, "SLACK_SIGNING_SECRET"},
 	}
 	times, resident := map[string][]time.Duration{}, map[string][]int{}
 	for range coldStarts { // in turn: what else the machine does, it does to all

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +19,10 @@ import (
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/cmd/internal/config"
 	"github.com/starback/starback/cmd/internal/parts"
+	"github.com/starback/starback/store"
 )
 
-// frontBudget is how long the front may take to read its secret before it
+// frontBudget is how long the front may take to read its secrets before it
 // gives up on a request: Slack waits 3 s for the whole answer.
 const frontBudget = 2 * time.Second
 
@@ -32,7 +34,7 @@ type front struct {
 	out      io.Writer
 
 	mu    sync.Mutex
-	front *bot.Front // made once the signing secret has been read
+	front *bot.Front // made once its secrets have been read
 }
 
 func newFront(ctx context.Context, getenv func(string) string, out io.Writer) (*front, error) {
@@ -48,10 +50,10 @@ func newFront(ctx context.Context, getenv func(string) string, out io.Writer) (*
 		settings: config.Read(getenv), aws: awsCfg, out: out,
 		queue: &jobQueue{client: sqs.NewFromConfig(awsCfg), url: queueURL},
 	}
-	// The secret is read now, so that the first command need not wait for it.
-	// If that fails, each request tries again.
+	// The secrets are read now, so that the first command need not wait for
+	// them. If that fails, each request tries again.
 	if _, err := f.ready(ctx); err != nil {
-		slog.New(slog.NewJSONHandler(out, nil)).Error("the signing secret cannot be read yet", "err", err)
+		slog.New(slog.NewJSONHandler(out, nil)).Error("the front's secrets cannot be read yet", "err", err)
 	}
 	return f, nil
 }
@@ -66,14 +68,21 @@ func (f *front) ready(ctx context.Context) (*bot.Front, error) {
 	ctx, stop := context.WithTimeout(ctx, frontBudget)
 	defer stop()
 	settings := maps.Clone(f.settings)
-	if err := settings.Resolve(ctx, f.aws); err != nil {
+	if err := resolve(ctx, settings, f.aws); err != nil {
 		return nil, err
 	}
 	cfg, err := settings.CheckFront()
 	if err != nil {
 		return nil, err
 	}
-	f.front, err = parts.Front(cfg, f.queue, buildVersion, f.out)
+	if cfg.Table == "" {
+		return nil, errNoTable
+	}
+	db, err := store.OpenDynamoDB(f.aws, cfg.Table, store.DynamoDBOptions{Now: time.Now, Entropy: rand.Reader})
+	if err != nil {
+		return nil, err
+	}
+	f.front, err = parts.Front(cfg, f.queue, db, buildVersion, f.out)
 	return f.front, err
 }
 

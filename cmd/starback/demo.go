@@ -161,7 +161,9 @@ func (w *world) settle(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
 	for {
-		pending, err := w.service.store.Pending(ctx, time.Now().Add(time.Hour), 1)
+		// What is held or retried is due within a minute; what is due later is
+		// the end of a window.
+		pending, err := w.service.store.Pending(ctx, time.Now().Add(time.Minute), 1)
 		if err != nil {
 			return err
 		}

@@ -267,18 +267,17 @@ func (h *house) command(text string) {
 }
 
 // gets types a command of Alice's, and fails the test unless she is given
-// credentials that can be pasted. Where the machine is so busy that the command
+// credentials that can be pasted, which it returns. Where the machine is so busy that the command
 // is not queued in the time that Slack allows, Alice does as she is told, and
 // tries again.
-func (h *house) gets(text string) {
+func (h *house) gets(text string) map[string]string {
 	h.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
 		before := len(h.told())
 		h.command(text)
 		m := answerWithin(h.t, h.slack, "U0ALICE", before+1, time.Minute)
 		if !strings.Contains(m.Text, saysNotTaken) || time.Now().After(deadline) {
-			pasted(h.t, m)
-			return
+			return pasted(h.t, m)
 		}
 	}
 }

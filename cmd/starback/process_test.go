@@ -29,9 +29,17 @@ accounts:
   prod: {id: "111122223333"}
 groups:
   dev: {grants: [prod-readonly, prod-console]}
+  ops: {grants: [prod-guarded]}
+  leads: {}
   platform: {}
 admins: [platform]
 roles:
+  prod-guarded:
+    account: prod
+    iam_role: starback/ReadOnly
+    max_duration: 4h
+    default_duration: 1h
+    approval: {by: [leads], count: 2, within: 1h, claim_within: 1h}
   prod-readonly:
     account: prod
     iam_role: starback/ReadOnly
@@ -52,11 +60,15 @@ users:
   grace: {slack: T0TEST/U0GRACE, groups: [dev], expires: 2099-12-31}
   rob: {slack: T0TEST/U0ROBOT, groups: [dev], expires: 2099-12-31}
   gone: {slack: T0TEST/U0GONE, groups: [dev], expires: 2099-12-31}
+  olga: {slack: T0TEST/U0OLGA, groups: [ops], expires: 2099-12-31}
+  lea: {slack: T0TEST/U0LEA, groups: [leads], expires: 2099-12-31}
+  mia: {slack: T0TEST/U0MIA, groups: [leads], expires: 2099-12-31}
 `
 
 const (
 	general = "C0GENERAL"
 	audit   = "C0AUDIT"
+	guarded = "C0APPROVALS"
 )
 
 // newSlack is a workspace with everybody whom the tests need, on a port of its
@@ -71,7 +83,7 @@ func newSlack(t *testing.T) (*sandbox.Slack, string) {
 		{ID: "U0ALICE", Name: "alice"}, {ID: "U0BOB", Name: "bob"}, {ID: "U0CAROL", Name: "carol"},
 		{ID: "U0DAVE", Name: "dave"}, {ID: "U0ERIN", Name: "erin"}, {ID: "U0FRED", Name: "fred"},
 		{ID: "U0GRACE", Name: "grace", Restricted: true}, {ID: "U0ROBOT", Name: "rob", Bot: true},
-		{ID: "U0GONE", Name: "gone", Deleted: true},
+		{ID: "U0GONE", Name: "gone", Deleted: true}, {ID: "U0OLGA", Name: "olga"}, {ID: "U0LEA", Name: "lea"}, {ID: "U0MIA", Name: "mia"},
 	}
 	var members []string
 	for _, u := range everybody {
@@ -80,6 +92,7 @@ func newSlack(t *testing.T) (*sandbox.Slack, string) {
 	}
 	slack.AddChannel(sandbox.SlackChannel{ID: general, Name: "general", Members: members})
 	slack.AddChannel(sandbox.SlackChannel{ID: audit, Name: "starback-audit", Members: []string{"U0CAROL"}, BotIn: true})
+	slack.AddChannel(sandbox.SlackChannel{ID: guarded, Name: "starback-approvals", Members: []string{"U0LEA", "U0MIA", "U0CAROL"}, BotIn: true})
 	return slack, server.URL
 }
 
@@ -115,7 +128,7 @@ func slackEnvironment(slack *sandbox.Slack, url string) []string {
 	return environment(
 		"SLACK_SIGNING_SECRET="+slack.SigningSecret(), "SLACK_BOT_TOKEN="+slack.BotToken(), "SLACK_API_URL="+url+"/api/",
 		"STARBACK_SLACK_TEAMS=T0TEST", "STARBACK_RESPONSE_HOSTS="+strings.TrimPrefix(url, "http://"),
-		"STARBACK_AUDIT_CHANNEL="+audit,
+		"STARBACK_AUDIT_CHANNEL="+audit, "STARBACK_APPROVALS_CHANNEL="+guarded,
 	)
 }
 

@@ -19,6 +19,14 @@ func TestPeopleWhoAreRefused(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, k *keeper) {
 		h := newHouse(t, k)
+		// Whoever leaves a ticket out is given a form to fill in. Where it cannot
+		// be opened, they are told.
+		h.slack.SetFault(func(method string) *sandbox.SlackFault {
+			if method == "views.open" {
+				return &sandbox.SlackFault{Error: "internal_error"}
+			}
+			return nil
+		})
 		for i, tt := range []struct{ who, text, rule, says string }{
 			{"U0DAVE", "prod-readonly 1h INC-1 looking", "identity.unbound", "Starback does not know you yet"},
 			{"U0ERIN", "prod-readonly 1h INC-1 looking", "user.expired", "Your access to Starback has expired"},

@@ -29,11 +29,12 @@ var exampleFiles embed.FS
 
 // Where things are in the sandbox.
 const (
-	sandboxRegion  = "eu-west-1"
-	sandboxAccount = "999988887777" // Starback's own
-	baseParameter  = "/starback/base"
-	auditChannel   = "C0AUDIT"
-	generalChannel = "C0GENERAL"
+	sandboxRegion    = "eu-west-1"
+	sandboxAccount   = "999988887777" // Starback's own
+	baseParameter    = "/starback/base"
+	auditChannel     = "C0AUDIT"
+	approvalsChannel = "C0APPROVALS"
+	generalChannel   = "C0GENERAL"
 )
 
 // people are the sandbox's, beside the policy's users: dave is in Slack and
@@ -86,6 +87,7 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 		members = append(members, person.ID)
 	}
 	w.slack.AddChannel(sandbox.SlackChannel{ID: generalChannel, Name: "general", Members: members})
+	w.slack.AddChannel(sandbox.SlackChannel{ID: approvalsChannel, Name: "starback-approvals", Members: []string{"U0BOB", "U0CAROL"}, BotIn: true})
 	w.slack.AddChannel(sandbox.SlackChannel{ID: auditChannel, Name: "starback-audit", Members: []string{"U0CAROL"}, BotIn: true})
 
 	w.aws = sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now})
@@ -99,15 +101,16 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 	}
 	file := filepath.Join(w.folder, "starback.db")
 	cfg := config.Config{
-		SigningSecret: broker.NewSecret(w.slack.SigningSecret()),
-		BotToken:      broker.NewSecret(w.slack.BotToken()),
-		SlackAPI:      slackURL + "/api/",
-		Teams:         []string{"T0SANDBOX"},
-		Hosts:         []string{slackURL[len("http://"):]},
-		Store:         "file:" + file,
-		Base:          "ssm:" + baseParameter,
-		AuditChannel:  auditChannel,
-		SignIn:        awsURL + "/federation",
+		SigningSecret:    broker.NewSecret(w.slack.SigningSecret()),
+		BotToken:         broker.NewSecret(w.slack.BotToken()),
+		SlackAPI:         slackURL + "/api/",
+		Teams:            []string{"T0SANDBOX"},
+		Hosts:            []string{slackURL[len("http://"):]},
+		Store:            "file:" + file,
+		Base:             "ssm:" + baseParameter,
+		AuditChannel:     auditChannel,
+		ApprovalsChannel: approvalsChannel,
+		SignIn:           awsURL + "/federation",
 	}
 	if err := applyExample(ctx, file); err != nil {
 		return nil, err
@@ -221,6 +224,9 @@ Type into it from another terminal, as alice, bob, carol, dave, erin or grace:
 
     %[3]s demo%[2]s --as alice '/starback prod-readonly 1h INC-1 looking'
     %[3]s demo%[2]s --as bob '/starback roles'
+    %[3]s demo%[2]s --as bob '/starback prod-admin 1h INC-1 the disk is full'
+    %[3]s demo%[2]s --as carol --click Approve
+    %[3]s demo%[2]s --as bob --click Reveal
     %[3]s demo%[2]s --channel starback-audit
 
 Ctrl-C ends it.

@@ -67,7 +67,7 @@ func (s *service) assemble(cfg config.Config, awsCfg aws.Config, out io.Writer) 
 	}
 	s.minter, s.slack, s.broker, s.log = p.Minter, p.Slack, p.Broker, p.Log
 	s.jobs.do, s.jobs.giveUp, s.jobs.log = worker.Do, worker.GiveUp, p.Log
-	if s.front, err = parts.Front(cfg, s.jobs, version(), out); err != nil {
+	if s.front, err = parts.Front(cfg, s.jobs, s.store, version(), out); err != nil {
 		return err
 	}
 	if !cfg.AppToken.IsZero() {
@@ -113,6 +113,7 @@ func (s *service) run(ctx context.Context, listener net.Listener, more map[strin
 			failed <- err
 		}
 	}()
+	s.warnUnasked(ctx)
 	s.log.Info("serving", "addr", listener.Addr().String(), "version", version(), "socket_mode", s.socket != nil)
 
 	var err error
@@ -133,6 +134,23 @@ func (s *service) run(ctx context.Context, listener net.Listener, more map[strin
 		s.log.Warn("part of the trail stays for the next start", "err", last)
 	}
 	return err
+}
+
+// warnUnasked says so in the log where roles need approval, and there is no
+// channel in which anybody is asked.
+func (s *service) warnUnasked(ctx context.Context) {
+	if s.slack.Approvals != "" {
+		return
+	}
+	_, doc, err := s.store.Head(ctx)
+	if err != nil || doc == nil {
+		return // nothing is known to need approval; /readyz tells of the store
+	}
+	for name, role := range doc.Roles {
+		if role.Approval != nil {
+			s.log.Warn("a role needs approval, and nobody is asked: "+config.Approvals+" is not set", "role", name)
+		}
+	}
 }
 
 // readyFor is how long an answer of /readyz is repeated, so that probing does

@@ -252,6 +252,9 @@ func testCancelled(t *testing.T, open func(*testing.T) Store) {
 		"Proposals": func(ctx context.Context) error {
 			return s.Proposals(ctx, func(broker.Proposal) bool { return true })
 		},
+		"OpenRequests":  func(ctx context.Context) error { _, err := s.OpenRequests(ctx, "alice", clock); return err },
+		"Fence":         func(ctx context.Context) error { _, err := s.Fence(ctx, fenceARN); return err },
+		"PutFence":      func(ctx context.Context) error { _, err := s.PutFence(ctx, aFence(fenceARN)); return err },
 		"IdentifyToken": func(ctx context.Context) error { _, err := s.IdentifyToken(ctx, tokenID); return err },
 		"NameToken":     func(ctx context.Context) error { return s.NameToken(ctx, tokenID, "mallory") },
 		"Head":          func(ctx context.Context) error { _, _, err := s.Head(ctx); return err },
@@ -285,6 +288,7 @@ func testCancelled(t *testing.T, open func(*testing.T) Store) {
 		wantErr(t, err, broker.ErrNotFound)
 		_, err = s.Identity(ctx, aliceID)
 		wantErr(t, err, broker.ErrNotFound)
+		wantSame(t, must(s.Fence(ctx, fenceARN))(t), broker.Fence{})
 		_, _, err = s.Policy(ctx, 2)
 		wantErr(t, err, broker.ErrNotFound)
 		wantEvents(t, s, broker.EventQuery{}, nil)

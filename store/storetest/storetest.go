@@ -33,6 +33,8 @@ type Store interface {
 	broker.Ledger
 	broker.Registry
 	broker.IdentityBook
+	broker.RequestBook
+	broker.FenceBook
 	broker.TokenBook
 	broker.ProposalBook
 	broker.PolicyBook
@@ -68,7 +70,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"requests", testRequests},
 		{"users", testUsers},
 		{"identities", testIdentities},
+		{"open requests", testOpenRequests},
 		{"proposals", testProposals},
+		{"fences", testFences},
 		{"every item", testItems},
 		{"nothing is lost", testWhole},
 		{"email", testEmail},

@@ -37,6 +37,12 @@ func testWhole(t *testing.T, open func(*testing.T) Store) {
 			want = must(s.PutProposal(t.Context(), want))(t)
 			wantSame(t, must(s.Proposal(t.Context(), want.ID))(t), want)
 		}},
+		{"of a Fence", func(t *testing.T, s Store) {
+			want := filled[broker.Fence](t)
+			want.Version = 0
+			want = must(s.PutFence(t.Context(), want))(t)
+			wantSame(t, must(s.Fence(t.Context(), want.RoleARN))(t), want)
+		}},
 		{"of a version of the Policy, the newest or not", func(t *testing.T, s Store) {
 			first, second := aDocument("first"), aDocument("second")
 			want := filled[broker.Head](t)

@@ -35,6 +35,7 @@ const (
 	Store         = "STARBACK_STORE"
 	Base          = "STARBACK_BASE"
 	Audit         = "STARBACK_AUDIT_CHANNEL"
+	Approvals     = "STARBACK_APPROVALS_CHANNEL"
 	SignIn        = "STARBACK_SIGNIN_URL"
 )
 
@@ -45,18 +46,19 @@ type Settings map[string]string
 // Flags gives the settings that a flag overrides. Secrets have none: a command
 // line is seen by everybody on the machine.
 var Flags = map[string]struct{ Flag, Usage string }{
-	Store:    {"store", "where everything is kept: file:PATH or dynamodb:TABLE"},
-	Base:     {"base", `base credentials: "default" for the AWS chain, or "ssm:/path"`},
-	Teams:    {"slack-teams", "comma-separated Slack team or enterprise ids that are ours"},
-	Audit:    {"audit-channel", "Slack channel id that the audit trail is posted to"},
-	Hosts:    {"response-hosts", "comma-separated hosts a response_url may point to"},
-	SlackAPI: {"slack-api-url", "another Slack Web API base (loopback only)"},
-	SignIn:   {"signin-url", "another console sign-in endpoint (loopback only)"},
+	Store:     {"store", "where everything is kept: file:PATH or dynamodb:TABLE"},
+	Base:      {"base", `base credentials: "default" for the AWS chain, or "ssm:/path"`},
+	Teams:     {"slack-teams", "comma-separated Slack team or enterprise ids that are ours"},
+	Audit:     {"audit-channel", "Slack channel id that the audit trail is posted to"},
+	Approvals: {"approvals-channel", "Slack channel id in which approvers are asked"},
+	Hosts:     {"response-hosts", "comma-separated hosts a response_url may point to"},
+	SlackAPI:  {"slack-api-url", "another Slack Web API base (loopback only)"},
+	SignIn:    {"signin-url", "another console sign-in endpoint (loopback only)"},
 }
 
 // Names are all settings, in the order in which they are looked at.
 var Names = []string{
-	SigningSecret, BotToken, AppToken, SlackAPI, Teams, Hosts, Store, Base, Audit, SignIn,
+	SigningSecret, BotToken, AppToken, SlackAPI, Teams, Hosts, Store, Base, Audit, Approvals, SignIn,
 }
 
 // Read takes Settings from the environment.
@@ -104,6 +106,7 @@ type Config struct {
 	Table                             string   // its name, if that is a DynamoDB table
 	Base                              string
 	AuditChannel                      string // empty: no audit is posted
+	ApprovalsChannel                  string // empty: nobody can be asked to approve
 	SignIn                            string // empty: AWS's own
 }
 
@@ -118,8 +121,9 @@ func (s Settings) Check() (Config, error) {
 	return s.check(SigningSecret, BotToken, Teams, Store)
 }
 
-// CheckFront is Check for a program that only takes in what Slack sends.
-func (s Settings) CheckFront() (Config, error) { return s.check(SigningSecret, Teams) }
+// CheckFront is Check for a program that only takes in what Slack sends, and
+// opens forms that show what the store says.
+func (s Settings) CheckFront() (Config, error) { return s.check(SigningSecret, BotToken, Teams, Store) }
 
 // CheckJanitor is Check for a program that only passes on what is due.
 func (s Settings) CheckJanitor() (Config, error) { return s.check(BotToken, Store) }
@@ -133,13 +137,14 @@ func (s Settings) check(needed ...string) (Config, error) {
 		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
 	}
 	c := Config{
-		SigningSecret: broker.NewSecret(s[SigningSecret]),
-		BotToken:      broker.NewSecret(s[BotToken]),
-		AppToken:      broker.NewSecret(s[AppToken]),
-		Base:          s[Base],
-		AuditChannel:  s[Audit],
-		Teams:         list(s[Teams]),
-		Hosts:         list(s[Hosts]),
+		SigningSecret:    broker.NewSecret(s[SigningSecret]),
+		BotToken:         broker.NewSecret(s[BotToken]),
+		AppToken:         broker.NewSecret(s[AppToken]),
+		Base:             s[Base],
+		AuditChannel:     s[Audit],
+		ApprovalsChannel: s[Approvals],
+		Teams:            list(s[Teams]),
+		Hosts:            list(s[Hosts]),
 	}
 	if need(SigningSecret) && s[SigningSecret] == "" {
 		wrong(SigningSecret, "not set; it stands under Basic Information in the Slack app's settings")
@@ -179,8 +184,10 @@ func (s Settings) check(needed ...string) (Config, error) {
 	case c.Base != "default" && !strings.HasPrefix(c.Base, "ssm:/"):
 		wrong(Base, `neither "default" nor "ssm:/path"`) // not shown: it could be a key, pasted here by mistake
 	}
-	if c.AuditChannel != "" && !channelWord.MatchString(c.AuditChannel) {
-		wrong(Audit, "%q is not a channel id such as C012AB; a name will not do", c.AuditChannel)
+	for _, name := range []string{Audit, Approvals} {
+		if s[name] != "" && !channelWord.MatchString(s[name]) {
+			wrong(name, "%q is not a channel id such as C012AB; a name will not do", s[name])
+		}
 	}
 	if c.SlackAPI = s[SlackAPI]; c.SlackAPI != "" {
 		if err := OnLoopback(c.SlackAPI); err != nil {

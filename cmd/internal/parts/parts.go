@@ -26,6 +26,8 @@ type Store interface {
 	broker.IdentityBook
 	broker.Registry
 	broker.PolicyBook
+	broker.RequestBook
+	broker.FenceBook
 	broker.ProposalBook
 	broker.TokenBook
 	broker.Archive
@@ -53,11 +55,12 @@ func New(cfg config.Config, awsCfg aws.Config, db Store, out io.Writer) (*Parts,
 		return nil, err
 	}
 	slack := bot.NewClient(cfg.BotToken, cfg.SlackAPI, cfg.AuditChannel, client)
+	slack.Approvals = cfg.ApprovalsChannel
 	return &Parts{
 		Minter: minter, Slack: slack, Log: slog.New(slog.NewJSONHandler(out, nil)), cfg: cfg,
 		Broker: broker.New(broker.Config{
-			Ledger: db, Identities: db, Users: db, Policies: db, Proposals: db, Tokens: db, Archive: db, Outbox: db,
-			Minter: minter, Directory: slack, Teller: slack,
+			Ledger: db, Identities: db, Users: db, Policies: db, Requests: db, Fences: db, Proposals: db, Tokens: db, Archive: db, Outbox: db,
+			Minter: minter, Revoker: cloud.NewRevoker(minter), Directory: slack, Teller: slack,
 			Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader,
 		}),
 	}, nil
@@ -75,14 +78,22 @@ func (p *Parts) Worker() (*bot.Worker, error) {
 	}, nil
 }
 
-// Front returns what takes in Slack's requests and puts Jobs on queue.
-func Front(cfg config.Config, queue broker.Queue, version string, out io.Writer) (*bot.Front, error) {
+// Front returns what takes in Slack's requests and puts Jobs on queue. Forms are
+// opened where there is a bot token, and show what facts knows, which may be nil.
+func Front(cfg config.Config, queue broker.Queue, facts broker.Reader, version string, out io.Writer) (*bot.Front, error) {
 	sealer, err := bot.NewSealer(cfg.SigningSecret, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	return &bot.Front{
+	front := &bot.Front{
 		SigningSecret: cfg.SigningSecret, Teams: cfg.Teams, Queue: queue, Sealer: sealer,
 		Version: version, Now: time.Now, Log: slog.New(slog.NewJSONHandler(out, nil)),
-	}, nil
+	}
+	if !cfg.BotToken.IsZero() {
+		front.Views = bot.NewClient(cfg.BotToken, cfg.SlackAPI, "", config.HTTPClient())
+	}
+	if facts != nil {
+		front.View = &broker.View{Reader: facts, Now: time.Now}
+	}
+	return front, nil
 }

@@ -1,0 +1,269 @@
+package bot
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+)
+
+// maxMentions is how many approvers are called by name. Of more, their groups
+// are named. Our own choice.
+const maxMentions = 10
+
+// maxOpen is how many open Requests are named. Our own choice.
+const maxOpen = 5
+
+// approvalMessage is a Request in the approvals channel, as it is now: with the
+// buttons to answer it, and a mention of those who may, as long as it waits.
+func approvalMessage(r *broker.Request, approvers []broker.User, open []broker.Request) message {
+	m := message{
+		text:   bare(fmt.Sprintf("%s asks for %s in %s for %s. %s", r.User, word(string(r.Role)), accountName(r), span(r.Duration), howItStands(r))),
+		blocks: []slack.Block{asksFor(r), section(howItStands(r))},
+	}
+	if r.Ticket != "" {
+		m.blocks = append(m.blocks, quote("Ticket", r.Ticket))
+	}
+	if r.Reason != "" {
+		m.blocks = append(m.blocks, quote("Reason", r.Reason))
+	}
+	if no := declined(r); no != nil && no.Reason != "" {
+		m.blocks = append(m.blocks, quote("Why not", no.Reason))
+	}
+	if r.State == broker.StatePending {
+		if len(open) > 0 {
+			m.blocks = append(m.blocks, section(alreadyOpen(r, open)))
+		}
+		m.blocks = append(m.blocks, callApprovers(r, approvers), answerButtons(r))
+	}
+	foot := requestLine(r.ID)
+	if r.Path != "" {
+		foot += "  ·  " + word(cut(r.Path, 400))
+	}
+	m.blocks = append(m.blocks, small(foot))
+	return m
+}
+
+// asksFor says who asks for what. The person is mentioned by their account.
+func asksFor(r *broker.Request) slack.Block {
+	parts := []slack.RichTextSectionElement{rich(requestMark(r) + "  ")}
+	if !r.Slack.IsZero() {
+		parts = append(parts, slack.NewRichTextSectionUserElement(r.Slack.User, nil), rich(" "))
+	}
+	parts = append(parts,
+		slack.NewRichTextSectionTextElement(string(r.User), &slack.RichTextSectionTextStyle{Bold: true}), rich(" asks for "),
+		slack.NewRichTextSectionTextElement(string(r.Role), &slack.RichTextSectionTextStyle{Code: true}),
+		rich(fmt.Sprintf(" in %s for %s", accountName(r), span(r.Duration))))
+	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))
+}
+
+// alreadyOpen says what the requester has open besides.
+func alreadyOpen(r *broker.Request, open []broker.Request) string {
+	var roles []string
+	for _, o := range open[:min(len(open), maxOpen)] {
+		roles = append(roles, fmt.Sprintf("%s until %s", word(string(o.Role)), when(o.WindowEnd)))
+	}
+	if rest := len(open) - maxOpen; rest > 0 {
+		roles = append(roles, fmt.Sprintf("and %d more", rest))
+	}
+	return fmt.Sprintf("`%s` has open already: %s.", r.User, strings.Join(roles, ", "))
+}
+
+// rich is a piece of rich text of our own words.
+func rich(text string) slack.RichTextSectionElement {
+	return slack.NewRichTextSectionTextElement(text, nil)
+}
+
+// accountName names the account of a Request: its own name, then AWS's.
+func accountName(r *broker.Request) string {
+	return accountOf(&policy.Role{Account: r.Account, AccountID: r.AccountID})
+}
+
+// howItStands says in a sentence or two how far a Request has come that somebody
+// must approve.
+func howItStands(r *broker.Request) string {
+	switch r.State {
+	case broker.StatePending:
+		yes, needed := r.Answered()
+		words := fmt.Sprintf("%d of %s so far", yes, count(needed, "approval", "approvals"))
+		if yes > 0 {
+			words += ", by " + approvedBy(r)
+		}
+		return fmt.Sprintf("%s. It lapses %s.", words, when(r.LapsesAt))
+	case broker.StateApproved:
+		return fmt.Sprintf("Approved by %s. It waits for `%s` to reveal the credentials, and lapses %s.", approvedBy(r), r.User, when(r.LapsesAt))
+	case broker.StateOpen:
+		return fmt.Sprintf("Approved by %s, and revealed. It ends %s.", approvedBy(r), when(r.WindowEnd))
+	case broker.StateClosed:
+		return fmt.Sprintf("Approved by %s, and revealed. It ended %s.", approvedBy(r), when(r.WindowEnd))
+	case broker.StateDenied:
+		if no := declined(r); no != nil {
+			return fmt.Sprintf("Denied by `%s`.", no.User)
+		}
+		return fmt.Sprintf("Denied by the rule `%s`.", r.Rule)
+	case broker.StateWithdrawn:
+		return fmt.Sprintf("Withdrawn by `%s`.", r.User)
+	case broker.StateLapsed:
+		return "It has lapsed" + lapsedWhy(r) + "."
+	case broker.StateVoid:
+		return "It is void: " + voidWhy(r) + "."
+	default:
+		return "Nothing was decided yet."
+	}
+}
+
+// approvedBy names those who agreed to a Request, and to how much, if that is
+// less than was asked.
+func approvedBy(r *broker.Request) string {
+	var who []string
+	for _, a := range r.Approvals {
+		switch {
+		case !a.Yes:
+		case a.Duration > 0:
+			who = append(who, fmt.Sprintf("`%s` (for %s)", a.User, span(a.Duration)))
+		default:
+			who = append(who, "`"+string(a.User)+"`")
+		}
+	}
+	return strings.Join(who, ", ")
+}
+
+// declined returns the no to a Request, or nil.
+func declined(r *broker.Request) *broker.Approval {
+	for i, a := range r.Approvals {
+		if !a.Yes {
+			return &r.Approvals[i]
+		}
+	}
+	return nil
+}
+
+// lapsedWhy says what did not happen in time, as the end of a sentence.
+func lapsedWhy(r *broker.Request) string {
+	if yes, needed := r.Answered(); yes < needed {
+		return fmt.Sprintf(", with %d of %s", yes, count(needed, "approval", "approvals"))
+	}
+	return fmt.Sprintf(": approved by %s, and not revealed in time", approvedBy(r))
+}
+
+// voidWhy says what is otherwise than it was when the Request was made.
+func voidWhy(r *broker.Request) string {
+	switch r.Rule {
+	case broker.RuleChanged:
+		return "the role has changed since it was asked for"
+	case policy.RuleApprovalRequired:
+		return "an approval does not count any more"
+	default:
+		return fmt.Sprintf("it is refused now, by the rule `%s`", r.Rule)
+	}
+}
+
+// callApprovers mentions those who may answer, or names their groups where they
+// are many. Where nobody can, that is said.
+func callApprovers(r *broker.Request, approvers []broker.User) slack.Block {
+	parts := []slack.RichTextSectionElement{rich("To answer: ")}
+	switch {
+	case len(approvers) == 0:
+		parts = append(groupsOf(r), rich(": nobody in there can answer this. An administrator has to add somebody."))
+	case len(approvers) > maxMentions:
+		parts = append(parts, groupsOf(r)...)
+	default:
+		for _, u := range approvers {
+			parts = append(parts, slack.NewRichTextSectionUserElement(u.Slack.User, nil), rich(" "))
+		}
+	}
+	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))
+}
+
+// groupsOf names the groups that may answer a Request.
+func groupsOf(r *broker.Request) (parts []slack.RichTextSectionElement) {
+	for i, g := range r.Needs.Groups() {
+		if i > 0 {
+			parts = append(parts, rich(", "))
+		}
+		parts = append(parts, slack.NewRichTextSectionTextElement(string(g), &slack.RichTextSectionTextStyle{Code: true}))
+	}
+	return parts
+}
+
+// lessSteps are the durations that an approver may cut a Request to.
+var lessSteps = []time.Duration{policy.MinDuration, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour}
+
+// answerButtons answer a Request.
+func answerButtons(r *broker.Request) slack.Block {
+	buttons := []slack.BlockElement{button(actionApprove, r.ID, "Approve", slack.StylePrimary)}
+	var less []*slack.OptionBlockObject
+	for _, d := range lessSteps {
+		if d < r.ApprovedFor() {
+			less = append(less, slack.NewOptionBlockObject(r.ID+" "+span(d), plain("Approve for "+span(d)), nil))
+		}
+	}
+	if len(less) > 0 {
+		buttons = append(buttons, slack.NewOptionsSelectBlockElement(slack.OptTypeStatic, plain("Approve for less"), actionLess, less...))
+	}
+	return slack.NewActionBlock("", append(buttons, button(actionDeny, r.ID, "Deny", slack.StyleDanger))...)
+}
+
+// button is a button.
+func button(action, value, label string, style slack.Style) *slack.ButtonBlockElement {
+	b := slack.NewButtonBlockElement(action, value, plain(label))
+	b.Style = style
+	return b
+}
+
+// reminder calls those who may still answer a Request.
+func reminder(r *broker.Request, approvers []broker.User) message {
+	words := fmt.Sprintf("⏰  `%s` still waits for an answer. %s", r.User, howItStands(r))
+	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(r, approvers)}}
+}
+
+// progress is what the thread of a Request in the approvals channel says of new
+// Events: a line each, and why somebody said no.
+func progress(r *broker.Request, notices []broker.Notice) message {
+	var m message
+	var said []string
+	for _, n := range notices {
+		if n.Event == nil {
+			continue
+		}
+		what := eventWhat(*n.Event)
+		switch n.Event.Event {
+		case broker.EventPending:
+			what = fmt.Sprintf("asked by `%s`", r.User)
+		case broker.EventIssued:
+			what = fmt.Sprintf("revealed by `%s`", r.User)
+		}
+		said = append(said, what)
+		m.blocks = append(m.blocks, section(clock(n.Event.Time)+"  "+what))
+		if n.Event.Event == broker.EventDeclined && n.Event.Detail != "" {
+			m.blocks = append(m.blocks, quote("Why not", n.Event.Detail))
+		}
+	}
+	m.text = bare(fmt.Sprintf("The request of %s for %s: %s.", r.User, word(string(r.Role)), strings.Join(said, "; ")))
+	return m
+}
+
+// answeredMessage tells an approver what came of their answer.
+func answeredMessage(r *broker.Request, ans broker.Answer) message {
+	what := word(string(r.Role)) + " for `" + string(r.User) + "`"
+	if !ans.Yes {
+		return say(fmt.Sprintf("⛔  You denied %s, who is told.", what), requestLine(r.ID))
+	}
+	if ans.Duration > 0 {
+		what += ", for " + span(ans.Duration) + " at most"
+	}
+	next := howItStands(r)
+	if r.State == broker.StateApproved {
+		next = fmt.Sprintf("`%s` can reveal the credentials now, and has until %s.", r.User, when(r.LapsesAt))
+	}
+	return say(fmt.Sprintf("✅  You approved %s. %s", what, next), requestLine(r.ID))
+}
+
+// settledRequest answers somebody who came too late to change a Request.
+func settledRequest(r *broker.Request) message {
+	return say("Nothing was changed: this request is past that. "+howItStands(r), requestLine(r.ID))
+}

@@ -1,0 +1,212 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/starback/starback/broker"
+)
+
+// formBudget is how long reading the facts and opening the form may take. The
+// rest of the 3 s that Slack waits is left for putting a Job on the queue.
+const formBudget = 800 * time.Millisecond
+
+// staleHash is Slack's word for a view that has changed since.
+const staleHash = "hash_conflict"
+
+// draws says whether the Front can show forms at all.
+func (f *Front) draws() bool { return f.View != nil && f.Views != nil }
+
+// formOf returns what answers an interaction with the form; nil if it is none.
+func (f *Front) formOf(p interaction) func(context.Context, interaction) Reply {
+	ours := p.View.CallbackID == callbackForm
+	switch {
+	case p.Type == "shortcut", p.Type == "message_action":
+		return f.shortcut
+	case p.Type == "block_suggestion" && ours:
+		return f.suggest
+	case p.Type == "view_submission" && ours:
+		return f.submitted
+	case p.Type == "block_actions" && ours:
+		return f.chosen
+	}
+	return nil
+}
+
+// commandForm opens the form for a command without a role. False says that it
+// did not, and that the command must be carried out as it is.
+func (f *Front) commandForm(ctx context.Context, w work, c command) bool {
+	if !f.draws() || c.verb != verbForm && (c.verb != verbRole || c.role != "") {
+		return false
+	}
+	ctx, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	me, err := f.View.Me(ctx, w.Caller)
+	if errors.Is(err, broker.ErrDenied) {
+		return f.openLater(ctx, w, "") == nil
+	}
+	if err != nil || len(me.Roles) == 0 {
+		return false
+	}
+	if _, err := f.Views.openView(ctx, w.Key, formView(me, draft{})); err != nil {
+		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
+		return false
+	}
+	return true
+}
+
+// shortcut opens the form for a shortcut. One chosen on a message begins the
+// reason with a link to it.
+func (f *Front) shortcut(ctx context.Context, p interaction) Reply {
+	ok := Reply{Status: http.StatusOK}
+	if !f.draws() || p.CallbackID != shortcutGlobal && p.CallbackID != shortcutMessage {
+		return ok
+	}
+	w := work{Caller: p.caller(), Key: p.TriggerID, Received: f.Now()}
+	ctx, stop := context.WithTimeout(ctx, ackBudget)
+	defer stop()
+	me, err := f.View.Me(ctx, w.Caller)
+	var view slack.ModalViewRequest
+	switch {
+	case errors.Is(err, broker.ErrDenied):
+		if err := f.openLater(ctx, w, p.permalink()); err != nil {
+			return Reply{Status: http.StatusServiceUnavailable} // Slack shows that the shortcut failed
+		}
+		return ok
+	case err != nil:
+		f.Log.Error("could not read what a form needs", "slack", w.Caller, "err", err)
+		view = modal(explain(err, command{}))
+	default:
+		view = firstView(me, p.permalink())
+	}
+	if _, err := f.Views.openView(ctx, p.TriggerID, view); err != nil {
+		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
+		return Reply{Status: http.StatusServiceUnavailable}
+	}
+	return ok
+}
+
+// firstView is the form before anything is chosen, or a sentence where there is
+// nothing to choose.
+func firstView(me broker.Me, reason string) slack.ModalViewRequest {
+	if len(me.Roles) == 0 {
+		return modal(rolesMessage(me))
+	}
+	return formView(me, draft{reason: reason})
+}
+
+// openLater opens a modal at once and has a Worker draw the form in it. The View
+// knows only what Starback knew before; a Worker asks Slack who somebody is, and
+// records a refusal. It fails if nothing was opened.
+func (f *Front) openLater(ctx context.Context, w work, reason string) error {
+	id, err := f.Views.openView(ctx, w.Key, workingView())
+	if err != nil {
+		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // queueing has a budget of its own
+	todo := work{Kind: workOpening, Caller: w.Caller, Key: w.Key, Received: w.Received, View: id, Text: reason}
+	if f.enqueue(ctx, todo) == nil {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	if _, err := f.Views.updateView(ctx, id, "", modal(notTaken(""))); err != nil {
+		f.Log.Error("could not say that the form will not come", "slack", w.Caller, "err", err)
+	}
+	return nil
+}
+
+// suggest answers what somebody types into the menu of roles.
+func (f *Front) suggest(ctx context.Context, p interaction) Reply {
+	if !f.draws() || p.ActionID != actionRole {
+		return Reply{Status: http.StatusOK}
+	}
+	ctx, stop := context.WithTimeout(ctx, ackBudget)
+	defer stop()
+	me, err := f.View.Me(ctx, p.caller())
+	if err != nil {
+		f.Log.Warn("could not read the roles to offer", "slack", p.caller(), "err", err)
+	}
+	body, err := options(me.Roles, p.Value)
+	if err != nil {
+		f.Log.Error("could not write the roles to offer", "err", err)
+		return Reply{Status: http.StatusServiceUnavailable}
+	}
+	return Reply{Status: http.StatusOK, Body: body}
+}
+
+// chosen brings the form up to date with the role that was chosen. A view that
+// has changed since stays as it is: another answer is on its way to it.
+func (f *Front) chosen(ctx context.Context, p interaction) Reply {
+	if !f.draws() {
+		return Reply{Status: http.StatusOK}
+	}
+	ctx, stop := context.WithTimeout(ctx, ackBudget)
+	defer stop()
+	me, err := f.View.Me(ctx, p.caller())
+	if err == nil {
+		_, err = f.Views.updateView(ctx, p.View.ID, p.View.Hash, formView(me, p.View.draft()))
+	}
+	if err != nil && slackCode(err) != staleHash {
+		f.Log.Warn("could not bring the form up to date", "slack", p.caller(), "err", err)
+	}
+	return Reply{Status: http.StatusOK}
+}
+
+// submitted queues a form that is filled in, or says at its inputs what is
+// wrong. That is a courtesy: whoever it cannot be said to, and everything else,
+// is decided when the ask is carried out.
+func (f *Front) submitted(ctx context.Context, p interaction) Reply {
+	if p.View.ID == "" || len(p.View.ID) > 255 {
+		return f.refuse(PathInteractions, http.StatusBadRequest, "the form does not say which view it is")
+	}
+	filled := p.View.draft()
+	if !f.draws() {
+		return f.respond(wrong(map[string]string{blockRole: "This Starback takes no forms any more. Type /starback with the role instead."}))
+	}
+	bounded, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	me, err := f.View.Me(bounded, p.caller())
+	switch {
+	case err != nil && filled.duration == 0:
+		return f.respond(wrong(map[string]string{blockRole: "Starback cannot look that role up at the moment. Try again in a minute."}))
+	case err == nil:
+		role := roleNamed(me, filled.role)
+		if role != nil && !p.View.complete(role) {
+			view := formView(me, filled)
+			return f.respond(slack.NewUpdateViewSubmissionResponse(&view))
+		}
+		if problems := filled.problems(role); len(problems) > 0 {
+			return f.respond(wrong(problems))
+		}
+	}
+	w := work{
+		Kind: workForm, Caller: p.caller(), Key: p.View.ID, Received: f.Now(), Text: filled.text(), View: p.View.ID, Hash: p.View.Hash,
+	}
+	if err := f.enqueue(ctx, w); err != nil {
+		return f.respond(wrong(map[string]string{blockRole: "Starback could not take your request for certain. Press Request again."}))
+	}
+	view := workingView()
+	return f.respond(slack.NewUpdateViewSubmissionResponse(&view))
+}
+
+// wrong is the answer that shows problems at their inputs.
+func wrong(problems map[string]string) *slack.ViewSubmissionResponse {
+	return slack.NewErrorsViewSubmissionResponse(problems)
+}
+
+// respond answers a submission.
+func (f *Front) respond(answer *slack.ViewSubmissionResponse) Reply {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		f.Log.Error("could not answer a form", "err", err)
+		return Reply{Status: http.StatusServiceUnavailable}
+	}
+	return Reply{Status: http.StatusOK, Body: body}
+}

@@ -1,0 +1,167 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/sandbox"
+)
+
+// guarded is alice's Request for a role that two must approve, an hour after
+// she asked for four: with lea's yes, for two hours, and mia's no.
+func guarded(role policy.RoleName, yes, no bool) broker.Request {
+	r := openRequest(role)
+	r.State, r.Account, r.Duration, r.Path = broker.StatePending, "prod", 4*time.Hour, "alice ∈ dev → "+longName("role-")
+	r.Needs = &policy.Approval{By: []policy.GroupName{"sre-leads", "security"}, Count: 2, Within: 2 * time.Hour, ClaimWithin: time.Hour}
+	r.LapsesAt, r.WindowEnd = noon.Add(time.Hour), noon.Add(2*time.Hour)
+	if yes {
+		r.Approvals = append(r.Approvals, broker.Approval{User: "lea", UserID: "01LEA", Yes: true, Duration: 2 * time.Hour, At: noon})
+	}
+	if no {
+		r.Approvals = append(r.Approvals, broker.Approval{User: "mia", UserID: "01MIA", Reason: "*freeze* <!channel>\nuntil Monday", At: noon})
+	}
+	return r
+}
+
+// approvers are n Users.
+func approvers(n int) []broker.User {
+	out := make([]broker.User, n)
+	for i := range out {
+		out[i] = broker.User{Name: policy.UserName(fmt.Sprintf("user-%d", i)), Slack: broker.SlackID{Team: "T012AB", User: fmt.Sprintf("U%04d", i)}}
+	}
+	return out
+}
+
+// holding are n Requests that are open.
+func holding(n int) []broker.Request {
+	out := make([]broker.Request, n)
+	for i := range out {
+		out[i] = openRequest(policy.RoleName(longName(fmt.Sprintf("role-%d-", i))))
+	}
+	return out
+}
+
+// put is a guarded Request in a state, with two yeses unless it waits.
+func put(state broker.State, change func(*broker.Request)) broker.Request {
+	r := guarded("prod-admin", true, state == broker.StateDenied)
+	r.State = state
+	if state != broker.StatePending && state != broker.StateDenied && state != broker.StateLapsed {
+		r.Approvals = append(r.Approvals, broker.Approval{User: "ida", UserID: "01IDA", Yes: true, At: noon})
+	}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// TestGoldenApproval keeps what approvers and requesters see of a Request, in
+// each of its states.
+func TestGoldenApproval(t *testing.T) {
+	longest := guarded(policy.RoleName(longName("role-")), false, false)
+	longest.User, longest.Account = policy.UserName(strings.Repeat("u", 32)), policy.AccountName(longName("account-"))
+	longest.Ticket, longest.Reason, longest.Path = strings.Repeat("T", 500), strings.Repeat("🔥", 499), strings.Repeat("p → ", 500)
+	longest.Needs.By = nil
+	for i := range 30 {
+		longest.Needs.By = append(longest.Needs.By, policy.GroupName(longName(fmt.Sprintf("group-%02d-", i))))
+	}
+	hostile := guarded("x`*bold*`<!channel>", false, true)
+	hostile.Ticket, hostile.Reason = "*INC-1*", "first\n✅  *mallory* asks for `root` <!channel> <https://evil.example|Approve> \u202eoops\u202c &amp;"
+	for name, c := range map[string]struct {
+		r         broker.Request
+		approvers int
+		open      int
+	}{
+		"pending-0-of-2":    {guarded("prod-admin", false, false), 2, 1},
+		"pending-1-of-2":    {put(broker.StatePending, nil), 1, 0},
+		"pending-many":      {guarded("prod-admin", false, false), 11, 0},
+		"pending-nobody":    {guarded("prod-admin", false, false), 0, 0},
+		"pending-shortest":  {put(broker.StatePending, func(r *broker.Request) { r.Duration = policy.MinDuration }), 1, 0},
+		"pending-no-person": {put(broker.StatePending, func(r *broker.Request) { r.Slack, r.User = broker.SlackID{}, "ci-deploy" }), 1, 0},
+		"pending-hostile":   {hostile, 1, 0},
+		"pending-longest":   {longest, 25, 7},
+		"approved":          {put(broker.StateApproved, nil), 0, 0},
+		"revealed":          {put(broker.StateOpen, nil), 0, 0},
+		"over":              {put(broker.StateClosed, nil), 0, 0},
+		"denied":            {put(broker.StateDenied, nil), 0, 0},
+		"denied-wordless":   {put(broker.StateDenied, func(r *broker.Request) { r.Approvals[1].Reason = "" }), 0, 0},
+		"withdrawn":         {put(broker.StateWithdrawn, nil), 0, 0},
+		"lapsed":            {put(broker.StateLapsed, nil), 0, 0},
+		"lapsed-unclaimed": {put(broker.StateLapsed, func(r *broker.Request) {
+			r.Approvals = append(r.Approvals, broker.Approval{User: "ida", Yes: true})
+		}), 0, 0},
+		"void":           {put(broker.StateVoid, func(r *broker.Request) { r.Rule = broker.RuleChanged }), 0, 0},
+		"void-approver":  {put(broker.StateVoid, func(r *broker.Request) { r.Rule = policy.RuleApprovalRequired }), 0, 0},
+		"void-requester": {put(broker.StateVoid, func(r *broker.Request) { r.Rule = policy.RuleUserDisabled }), 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			compare(t, "approval-"+name, posted(t, approvalMessage(&c.r, approvers(c.approvers), holding(c.open))))
+			compare(t, "outcome-"+name, posted(t, outcomeMessage(&c.r)))
+			if c.r.State != broker.StatePending {
+				compare(t, "settled-"+name, answered(t, settledRequest(&c.r), false))
+			}
+		})
+	}
+	waiting, approved, denied := guarded("prod-admin", false, false), put(broker.StateApproved, nil), put(broker.StateDenied, nil)
+	for name, m := range map[string]message{
+		"waiting":            pendingMessage(&waiting, true),
+		"waiting-no-channel": pendingMessage(&waiting, false),
+		"waiting-longest":    pendingMessage(&longest, true),
+		"reminder":           reminder(&waiting, approvers(2)),
+		"reminder-many":      reminder(&waiting, approvers(25)),
+		"answered-first":     answeredMessage(&waiting, broker.Answer{Yes: true}),
+		"answered-last":      answeredMessage(&approved, broker.Answer{Yes: true}),
+		"answered-less":      answeredMessage(&approved, broker.Answer{Yes: true, Duration: 30 * time.Minute}),
+		"answered-no":        answeredMessage(&denied, broker.Answer{}),
+		"revealed-already":   revealedAlready(waiting.ID),
+		"foreign":            say(identityWords[broker.RuleForeign], ""),
+	} {
+		t.Run(name, func(t *testing.T) { compare(t, "approvals-"+name, answered(t, m, false)) })
+	}
+	for _, name := range []broker.EventName{
+		broker.EventPending, broker.EventApproved, broker.EventDeclined, broker.EventWithdrawn, broker.EventLapsed, broker.EventVoid, broker.EventIssued,
+		broker.EventDenied,
+	} {
+		t.Run("progress-"+string(name), func(t *testing.T) {
+			e := broker.Event{
+				Event: name, Time: noon, Actor: "lea", Duration: 7200, ExpiresAt: noon.Add(time.Hour), Rule: broker.RuleChanged,
+				Detail: "*freeze* <!channel>", SessionID: "01JDCKQ0000000000000000000", AccessKeyID: "ASIAZZZZZZZZZZZZZZZZ",
+			}
+			compare(t, "progress-"+string(name), posted(t, progress(&waiting, []broker.Notice{{Event: &e}})))
+			compare(t, "progress-audit-"+string(name), posted(t, timeline([]broker.Notice{{Event: &e}})))
+		})
+	}
+	for name, r := range map[string]*broker.Request{"deny-form": &waiting, "deny-form-blind": nil} {
+		t.Run(name, func(t *testing.T) {
+			sent, err := json.MarshalIndent(denyView("SEALED", r), "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, problem := range sandbox.ValidateView(sent) {
+				t.Error(problem)
+			}
+			golden(t, name+".json", sent)
+		})
+	}
+}
+
+// TestSealedFormFits holds that the work which waits for a form fits a view's
+// metadata, with the longest of everything.
+func TestSealedFormFits(t *testing.T) {
+	d := newDesk(t)
+	packed, err := d.Sealer.pack(work{
+		Kind: workButton, Caller: broker.SlackID{Team: "E" + strings.Repeat("0", 31), User: "W" + strings.Repeat("0", 31)}, Key: strings.Repeat("k", 255),
+		Received: noon, Channel: strings.Repeat("C", 32), Action: actionDeny, Value: openRequest("x").ID, ResponseURL: broker.NewSecret(strings.Repeat("u", 300)),
+	})
+	const most = 3000 // of a view's private_metadata. Source: Slack's reference of views.
+	if err != nil || len(packed) > most {
+		t.Errorf("%d characters, %v", len(packed), err)
+	}
+	if w, err := d.Sealer.unpack(packed); err != nil || w.Action != actionDeny || strings.Contains(packed, "uuu") {
+		t.Errorf("unpacked %+v, %v", w, err)
+	}
+}

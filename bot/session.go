@@ -1,0 +1,167 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starback/starback/broker"
+)
+
+// The action ids with which people use what they have open. The value is the
+// Request's ID; of what may end one Session alone, followed by a space and the
+// Session's.
+const (
+	actionEnd         = "end"
+	actionEndOne      = "end_one"      // a choice among the Sessions of a Request
+	actionOpenConsole = "open_console" // with a new Session
+	actionMore        = "ask_more"     // the same role once more, as a new Request
+)
+
+// sessionActions are all of them.
+var sessionActions = []string{actionEnd, actionEndOne, actionOpenConsole, actionMore}
+
+// onSession carries out what somebody does with what they have open.
+func (w *Worker) onSession(ctx context.Context, todo work) error {
+	id, session, _ := strings.Cut(todo.Value, " ")
+	switch todo.Action {
+	case actionOpenConsole:
+		return w.further(ctx, todo, id, consoleMessage)
+	case actionMore:
+		return w.askForMore(ctx, todo, id)
+	default:
+		return w.end(ctx, todo, id, session)
+	}
+}
+
+// sessions answers the commands sessions, end and renew. Where it is not plain
+// what is to be ended or renewed, that is said above the list.
+func (w *Worker) sessions(ctx context.Context, todo work, c command) error {
+	open, me, err := w.Broker.Sessions(ctx, todo.Caller, todo.Key)
+	if err != nil {
+		return w.refused(ctx, todo, c, err)
+	}
+	lead := ""
+	if c.verb != verbSessions {
+		var id, session string
+		id, session, lead = meant(open, c.words, todo.Received)
+		switch {
+		case lead != "":
+		case c.verb == verbEnd:
+			return w.end(ctx, todo, id, session)
+		default:
+			return w.further(ctx, todo, id, credentialsMessage)
+		}
+	}
+	return w.answer(ctx, todo, sessionsMessage(open, me, w.Now(), lead))
+}
+
+// minSuffix is how much of the end of a Session's ID names it. Its last
+// sixteen characters are random: 30 bits of them are enough for one person's.
+const minSuffix = 6
+
+// meant finds what a command typed at a moment is about: the one Request that
+// is open, or the Session whose ID ends in suffix. A Request made later, while
+// the command waited or was tried again, is not meant. Where none is, problem
+// says what to do about it.
+func meant(requests []broker.Request, suffix string, typed time.Time) (id, session, problem string) {
+	open := slices.DeleteFunc(slices.Clone(requests), func(r broker.Request) bool {
+		return r.State != broker.StateOpen || r.AskedAt.After(typed)
+	})
+	switch {
+	case len(open) == 0:
+		return "", "", "Nothing of yours is open."
+	case suffix == "" && len(open) == 1:
+		return open[0].ID, "", ""
+	case suffix == "":
+		return "", "", fmt.Sprintf("%d of your requests are open. Press a button of the one you mean, or name a session: the last %d characters are enough.",
+			len(open), minSuffix)
+	case len(suffix) < minSuffix:
+		return "", "", fmt.Sprintf("Name a session by its last %d characters, or more.", minSuffix)
+	}
+	found := 0
+	for _, r := range open {
+		for _, s := range r.Sessions {
+			if s.State == broker.SessionIssued && strings.HasSuffix(s.ID, strings.ToUpper(suffix)) {
+				id, session = r.ID, s.ID
+				found++
+			}
+		}
+	}
+	switch found {
+	case 0:
+		return "", "", fmt.Sprintf("None of your sessions that are open ends in %s.", word(cut(suffix, 40)))
+	case 1:
+		return id, session, ""
+	default:
+		return "", "", fmt.Sprintf("%d of your sessions end in %s: give more of it.", found, word(cut(suffix, 40)))
+	}
+}
+
+// end ends a Session, or without one all of a Request's, and says what came of
+// it.
+func (w *Worker) end(ctx context.Context, todo work, id, session string) error {
+	r, err := w.Broker.End(ctx, broker.Ending{
+		Caller: todo.Caller, RequestID: id, SessionID: session, Deadline: todo.Received.Add(jobPatience),
+	})
+	var fault *broker.Fault
+	switch {
+	case err == nil:
+		return w.answer(ctx, todo, endedMessage(&r, session, w.Now()))
+	case errors.Is(err, broker.ErrNotFound):
+		return w.answer(ctx, todo, nothingToEnd())
+	case errors.As(err, &fault):
+		w.Log.Error("a session could not be ended", "request_id", fault.RequestID, "session_id", session, "fault", fault.Code, "err", fault.Err)
+		return w.answer(ctx, todo, notEnded(&r, fault, w.Now()))
+	default:
+		return w.refused(ctx, todo, command{}, err)
+	}
+}
+
+// further issues another Session in the window of a Request, and shows it as
+// write writes it.
+func (w *Worker) further(ctx context.Context, todo work, id string, write func(broker.Issued) (message, error)) error {
+	issued, err := w.Broker.IssueAgain(ctx, broker.AskAgain{
+		Caller: todo.Caller, RequestID: id, Key: todo.Key, Deadline: todo.Received.Add(jobPatience),
+	})
+	if err != nil {
+		return w.refused(ctx, todo, command{}, err)
+	}
+	return w.handAs(ctx, todo, issued, write, false)
+}
+
+// askForMore asks for the same once more. It is an ask like any other, for as
+// long and with the same words; the Request that is about to end goes on as it
+// is.
+func (w *Worker) askForMore(ctx context.Context, todo work, id string) error {
+	r, err := w.Broker.Ledger.Request(ctx, id)
+	switch {
+	case err == nil && r.Slack != todo.Caller:
+		err = broker.ErrNotFound
+	case err != nil && !errors.Is(err, broker.ErrNotFound):
+		err = &broker.Fault{RequestID: id, Code: broker.FaultStore, Err: err}
+	}
+	if err != nil {
+		return w.refused(ctx, todo, command{}, err)
+	}
+	issued, err := w.Broker.Issue(ctx, broker.Ask{
+		Caller: todo.Caller, Surface: broker.SurfaceButton, Key: todo.Key, Role: r.Role, Duration: r.Duration, Words: r.Words,
+		Deadline: todo.Received.Add(jobPatience),
+	})
+	if err != nil {
+		return w.refused(ctx, todo, command{verb: verbRole, role: r.Role}, err)
+	}
+	return w.handAs(ctx, todo, issued, credentialsMessage, false)
+}
+
+// tellWindowEnds tells somebody that a window of theirs ends soon. An
+// application has nobody who could press a button.
+func (c *Client) tellWindowEnds(ctx context.Context, r *broker.Request) error {
+	if r.Slack.IsZero() {
+		return nil
+	}
+	return c.write(ctx, r.Slack, windowEnding(r))
+}

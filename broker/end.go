@@ -1,0 +1,371 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// An Ending wants Sessions ended before their time.
+type Ending struct {
+	Caller    SlackID
+	RequestID string
+	SessionID string // empty: all of the Request's, and its window
+	Deadline  time.Time
+}
+
+// End ends Sessions of the caller's own Request, or of an application of
+// theirs; an administrator ends anybody's. What is to be ended is recorded
+// first, and tried until AWS denies it or it expires by itself: an error that
+// is a *Fault says that this is still to come, and why. Nothing left to end is
+// ErrNotFound.
+func (b *Broker) End(ctx context.Context, e Ending) (Request, error) {
+	now := b.now()
+	facts, err := b.acting(ctx, e.Caller, e.RequestID, e.Deadline, now)
+	if err != nil {
+		return Request{}, err
+	}
+	return b.end(ctx, e.RequestID, e.SessionID, actor(facts.User), e.Caller, func(r Request) error {
+		mine := r.UserID == facts.User.ID || policy.IsAdmin(facts.Policy, facts.subject(), now)
+		if !mine {
+			u, err := b.Users.User(ctx, r.User)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return &Fault{RequestID: r.ID, Code: FaultStore, Err: err}
+			}
+			mine = err == nil && u.ID == r.UserID && u.IsApp && u.Owner == facts.User.Name
+		}
+		if !mine {
+			return b.refuseAside(ctx, EventAnswerDenied, r.ID, e.Caller, facts, policy.Decision{Rule: RuleNotYours}, now)
+		}
+		return nil
+	})
+}
+
+// EndUser ends whatever a User holds, for an administrator or because the User
+// was switched off. It returns how many Requests had something to end.
+func (b *Broker) EndUser(ctx context.Context, name policy.UserName, by Author) (int, error) {
+	open, err := b.Requests.OpenRequests(ctx, name, b.now())
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	var errs []error
+	for _, r := range open {
+		_, err := b.end(ctx, r.ID, "", by.Name, by.Slack, nil)
+		if err == nil || errors.Is(err, ErrUnavailable) {
+			n++
+		}
+		if !errors.Is(err, ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// EndRole ends whatever anybody holds of a Role, for an administrator.
+func (b *Broker) EndRole(ctx context.Context, role policy.RoleName, by Author) (int, error) {
+	now := b.now()
+	ended := map[string]bool{}
+	var errs []error
+	// No Session is older than AWS lets one be.
+	for q := (EventQuery{Role: role, Since: now.Add(-policy.MaxDuration)}); ; {
+		events, err := b.Archive.Events(ctx, q)
+		if err != nil {
+			return len(ended), err
+		}
+		for _, e := range events {
+			if e.Event != EventIssued || ended[e.RequestID] || !now.Before(e.ExpiresAt) {
+				continue
+			}
+			_, err := b.end(ctx, e.RequestID, "", by.Name, by.Slack, nil)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			ended[e.RequestID] = true
+			errs = append(errs, err)
+		}
+		if len(events) == 0 {
+			return len(ended), errors.Join(errs...)
+		}
+		q.After = events[len(events)-1].ID
+	}
+}
+
+// live says whether the Session can still be used at now.
+func (s Session) live(now time.Time) bool {
+	return s.State == SessionIssued && now.Before(s.ExpiresAt) && s.EndedAt.IsZero()
+}
+
+// end records that Sessions of a Request are to be ended, and ends them.
+func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID, allowed func(Request) error) (Request, error) {
+	now := b.now()
+	r, err := b.step(ctx, id, now, func(r *Request) (*Event, error) {
+		if allowed != nil {
+			if err := allowed(*r); err != nil {
+				return nil, err
+			}
+		}
+		var ids []string
+		for i, s := range r.Sessions {
+			if (session == "" || s.ID == session) && s.live(now) {
+				if s.EndAsked.IsZero() {
+					r.Sessions[i].EndAsked = now
+				}
+				ids = append(ids, s.ID)
+			}
+		}
+		if len(ids) == 0 {
+			return nil, fmt.Errorf("request %s has nothing to end: %w", id, ErrNotFound)
+		}
+		if session == "" && r.State == StateOpen {
+			if err := r.move(stepClose); err != nil {
+				return nil, err
+			}
+			r.WindowEnd = now
+			r.untime()
+		}
+		e := b.requestEvent(EventEndAsked, *r, now)
+		e.Actor, e.Slack, e.SessionID = by, slack.String(), strings.Join(ids, ", ")
+		// The sweep takes over from whoever asked.
+		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeFence, Due: now.Add(holdFor)})
+		return &e, nil
+	})
+	if err != nil {
+		return r, err
+	}
+	return b.fenceRequest(ctx, r)
+}
+
+// fenceRequest has AWS deny the Sessions of a Request that are to be ended, and
+// records that it does.
+func (b *Broker) fenceRequest(ctx context.Context, r Request) (Request, error) {
+	now := b.now()
+	var ended []Ended
+	for _, s := range r.Sessions {
+		if s.live(now) && !s.EndAsked.IsZero() {
+			ended = append(ended, Ended{SessionID: s.ID, Until: s.ExpiresAt})
+		}
+	}
+	if len(ended) == 0 {
+		return r, nil
+	}
+	if err := b.fence(ctx, fenced(r), ended); err != nil {
+		var f *Fault
+		if errors.As(err, &f) {
+			f.RequestID = r.ID
+			b.Journal.Metrics(now, r.ID, Metrics{Failures: 1, Failed: string(f.Code)})
+		}
+		return r, err
+	}
+	after, err := b.step(ctx, r.ID, now, func(r *Request) (*Event, error) {
+		var ids []string
+		for i, s := range r.Sessions {
+			if s.EndedAt.IsZero() && slices.ContainsFunc(ended, func(e Ended) bool { return e.SessionID == s.ID }) {
+				r.Sessions[i].EndedAt = now
+				ids = append(ids, s.ID)
+			}
+		}
+		if len(ids) == 0 {
+			return nil, &Settled{Request: *r} // by somebody else meanwhile
+		}
+		e := b.requestEvent(EventEnded, *r, now)
+		e.SessionID, e.Outcome = strings.Join(ids, ", "), OutcomeOK
+		return &e, nil
+	})
+	var settled *Settled
+	if errors.As(err, &settled) {
+		return settled.Request, nil
+	}
+	return after, err
+}
+
+// fenced is what is known of the IAM role of a Request's Sessions, whatever the
+// Policy says by now.
+func fenced(r Request) *policy.Role {
+	role := &policy.Role{Name: r.Role, ARN: r.RoleARN, AccountID: r.AccountID}
+	if parts := strings.Split(r.RoleARN, ":"); len(parts) > 1 {
+		role.Partition = parts[1]
+	}
+	return role
+}
+
+// endDue ends what is still to be ended of an aggregate whose time for another
+// try has come. What AWS cannot end early at all is not tried again.
+func (b *Broker) endDue(ctx context.Context, t Telling) error {
+	var err error
+	switch {
+	case t.Request != nil:
+		_, err = b.fenceRequest(ctx, *t.Request)
+	case t.User != nil && (!t.User.Enabled || t.User.Removed):
+		_, err = b.EndUser(ctx, t.User.Name, Author{Name: ActorStarback})
+	}
+	var f *Fault
+	if errors.As(err, &f) && f.Code == FaultNoBoundary {
+		return nil
+	}
+	return err
+}
+
+// fencePause is how often somebody looks whether another has published.
+const fencePause = 250 * time.Millisecond
+
+// fence adds Sessions to the Fence of an IAM role and sees to it that AWS
+// denies them. One at a time publishes, all that is known by then; the others
+// wait for it.
+func (b *Broker) fence(ctx context.Context, role *policy.Role, ended []Ended) error {
+	if b.Revoker == nil {
+		return &Fault{Code: FaultNoBoundary, Err: errors.New("there is no revoker")}
+	}
+	ctx, stop := context.WithTimeout(ctx, holdFor)
+	defer stop()
+	me := b.newID(b.now())
+	for ctx.Err() == nil {
+		f, err := b.Fences.Fence(ctx, role.ARN)
+		if err != nil {
+			return &Fault{Code: FaultStore, Err: err}
+		}
+		now := b.now()
+		f.RoleARN = role.ARN
+		f.prune(now)
+		missing := f.add(ended)
+		if !missing && f.denies(ended) {
+			return nil
+		}
+		mine := f.Holder == "" || !now.Before(f.Lease)
+		if mine {
+			f.Holder, f.Lease = me, now.Add(LeaseFor)
+		}
+		if mine || missing {
+			if f, err = b.Fences.PutFence(ctx, f); isConflict(err) {
+				continue
+			} else if err != nil {
+				return &Fault{Code: FaultStore, Err: err}
+			}
+		}
+		if !mine {
+			b.pause(ctx, fencePause)
+			continue
+		}
+		if err := b.publish(ctx, role, f, me); err != nil {
+			return err
+		}
+	}
+	return &Fault{Code: FaultTimeout, Err: ctx.Err()}
+}
+
+// publish has AWS deny what f lists, and gives the lease back with what came of
+// it.
+func (b *Broker) publish(ctx context.Context, role *policy.Role, f Fence, me string) error {
+	ids := make([]string, len(f.Ended))
+	for i, e := range f.Ended {
+		ids[i] = e.SessionID
+	}
+	// Whoever publishes later must know that this one has stopped.
+	aws, stop := context.WithTimeout(ctx, f.Lease.Add(-leaseMargin).Sub(b.now()))
+	denied, err := b.Revoker.Fence(aws, role, f.Ended)
+	stop()
+	full := err == nil && denied < len(f.Ended)
+	for {
+		now, stored, readErr := b.now(), Fence{}, error(nil)
+		if stored, readErr = b.Fences.Fence(ctx, role.ARN); readErr != nil {
+			return errors.Join(asFault(err), &Fault{Code: FaultStore, Err: readErr})
+		}
+		if stored.Holder != me || !now.Before(stored.Lease) {
+			return &Fault{Code: FaultLost, Err: errLost}
+		}
+		stored.Holder, stored.Lease = "", time.Time{}
+		if err == nil {
+			stored.published(ids[:denied])
+		}
+		if _, putErr := b.Fences.PutFence(ctx, stored); isConflict(putErr) {
+			continue
+		} else if putErr != nil {
+			return &Fault{Code: FaultStore, Err: putErr}
+		}
+		switch {
+		case err != nil:
+			return asFault(err)
+		case full:
+			return &Fault{Code: FaultBoundaryFull, Err: fmt.Errorf("%d of %d sessions fit", denied, len(f.Ended))}
+		}
+		return nil
+	}
+}
+
+// prune drops the Sessions that have expired by themselves.
+func (f *Fence) prune(now time.Time) {
+	var kept []Ended
+	published := 0
+	for i, e := range f.Ended {
+		if now.Before(e.Until) {
+			kept = append(kept, e)
+			if i < f.Published {
+				published++
+			}
+		}
+	}
+	f.Ended, f.Published = kept, published
+}
+
+// add lists more Sessions, and says whether one was missing.
+func (f *Fence) add(ended []Ended) (missing bool) {
+	for _, e := range ended {
+		if !listed(f.Ended, e) {
+			f.Ended, missing = append(f.Ended, e), true
+		}
+	}
+	return missing
+}
+
+func listed(list []Ended, e Ended) bool {
+	return slices.ContainsFunc(list, func(x Ended) bool { return x.SessionID == e.SessionID })
+}
+
+// denies says whether AWS is known to deny all of these.
+func (f *Fence) denies(ended []Ended) bool {
+	for _, e := range ended {
+		if !listed(f.Ended[:f.Published], e) {
+			return false
+		}
+	}
+	return true
+}
+
+// published notes which Sessions AWS denies now, those first.
+func (f *Fence) published(ids []string) {
+	denied := func(e Ended) bool { return slices.Contains(ids, e.SessionID) }
+	slices.SortStableFunc(f.Ended, func(x, y Ended) int {
+		switch {
+		case denied(x) == denied(y):
+			return 0
+		case denied(x):
+			return -1
+		default:
+			return 1
+		}
+	})
+	f.Published = 0
+	for _, e := range f.Ended {
+		if denied(e) {
+			f.Published++
+		}
+	}
+}
+
+// Sessions returns what the caller has open, oldest first.
+func (b *Broker) Sessions(ctx context.Context, slack SlackID, key string) ([]Request, Me, error) {
+	me, err := b.Whoami(ctx, slack, key)
+	if err != nil {
+		return nil, Me{}, err
+	}
+	open, err := b.Requests.OpenRequests(ctx, me.User.Name, b.now())
+	if err != nil {
+		return nil, me, &Fault{RequestID: requestID(slack.String(), "lookup", key), Code: FaultStore, Err: err}
+	}
+	return slices.DeleteFunc(open, func(r Request) bool { return r.UserID != me.User.ID }), me, nil
+}
