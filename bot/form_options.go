@@ -64,7 +64,7 @@ func findRoles(roles []*policy.Role, typed string) []*policy.Role {
 	}
 	if len(out) == 0 {
 		if near, ok := policy.Suggest(typed, roleNames(roles)); ok {
-			out = append(out, roleNamed(broker.Me{Roles: roles}, policy.RoleName(near)))
+			out = append(out, roleNamed(broker.Me{Roles: roles}, near))
 		}
 	}
 	return out

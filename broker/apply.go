@@ -280,7 +280,7 @@ func (a *Admin) Apply(ctx context.Context, p *Plan, o ApplyOptions) error {
 		return changedMeanwhile(errors.Join(errs...))
 	}
 	if p.PolicyChanged {
-		v := version{how: HowFile, event: EventPolicyApplied, message: o.Message, detail: p.state.policyDetail(), loud: p.Loud}
+		v := version{how: HowFile, event: EventPolicyApplied, message: o.Message, detail: p.policyDetail(), loud: p.Loud}
 		if err := a.putPolicy(ctx, p.head, p.doc, v, now); err != nil {
 			return changedMeanwhile(fmt.Errorf("policy: %w", err))
 		}
@@ -370,7 +370,7 @@ func (a *Admin) wanted(file *policy.File, stored map[policy.UserName]User, prune
 func (a *Admin) userFrom(spec policy.User, was User, s policy.Settings, now time.Time) (User, error) {
 	u := was
 	if was.Version == 0 {
-		u = User{Name: spec.Name, ID: a.newID(now), CreatedAt: now, Expires: now.Add(s.UserLifetime)}
+		u = User{Name: spec.Name, ID: a.newID(now), CreatedAt: now, Expires: now.Add(s.UserLifetime).Truncate(time.Second)}
 	}
 	u.IsApp, u.Owner, u.Enabled = spec.App, spec.Owner, !spec.Disabled
 	u.Groups, u.Grants, u.Email = spec.Groups, spec.Grants, spec.Email

@@ -271,9 +271,10 @@ func (b *Broker) publish(ctx context.Context, role *policy.Role, f Fence, me str
 	stop()
 	full := err == nil && denied < len(f.Ended)
 	for {
-		now, stored, readErr := b.now(), Fence{}, error(nil)
-		if stored, readErr = b.Fences.Fence(ctx, role.ARN); readErr != nil {
-			return errors.Join(asFault(err), &Fault{Code: FaultStore, Err: readErr})
+		now := b.now()
+		stored, readErr := b.Fences.Fence(ctx, role.ARN)
+		if readErr != nil {
+			return &Fault{Code: FaultStore, Err: errors.Join(readErr, err)}
 		}
 		if stored.Holder != me || !now.Before(stored.Lease) {
 			return &Fault{Code: FaultLost, Err: errLost}

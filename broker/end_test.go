@@ -151,7 +151,7 @@ func TestEnd(t *testing.T) {
 // An administrator ends anybody's, by person and by role; switching somebody
 // off ends what they hold.
 func TestEndByAdministrator(t *testing.T) {
-	w, s, b, r, one, two, other := ending(t, engines["SQLite"])
+	w, _, b, r, one, two, other := ending(t, engines["SQLite"])
 	if _, err := b.End(t.Context(), broker.Ending{Caller: rootHerself.Slack, RequestID: other.Request.ID, Deadline: w.Now().Add(time.Minute)}); err != nil || !r.denies(other.Session.ID) {
 		t.Errorf("denied %v, %v", r.denied, err)
 	}
@@ -159,7 +159,7 @@ func TestEndByAdministrator(t *testing.T) {
 		t.Errorf("%d requests, denied %v, %v", n, r.denied, err)
 	}
 
-	w, s, b, r, one, _, other = ending(t, engines["SQLite"])
+	_, _, b, r, one, _, other = ending(t, engines["SQLite"])
 	for range 2 {
 		if _, err := b.Due(t.Context()); err != nil {
 			t.Fatal(err)
@@ -169,7 +169,7 @@ func TestEndByAdministrator(t *testing.T) {
 		t.Errorf("%d requests, denied %v, %v", n, r.denied, err)
 	}
 
-	w, s, b, r, one, _, other = ending(t, engines["SQLite"])
+	w, s, b, r, one, _, other := ending(t, engines["SQLite"])
 	do(t, broker.NewAdmin(s, w.Now, nonsense{}, root), "user disable alice")
 	if _, err := b.Due(t.Context()); err != nil {
 		t.Fatal(err)

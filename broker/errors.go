@@ -22,7 +22,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
-// ErrWaiting: understood, and somebody must approve it first.
+// ErrWaiting says that what was asked is understood, and that somebody must
+// approve it first.
 var ErrWaiting = errors.New("waiting for approval")
 
 // A Waiting answers a Request that somebody must approve. It wraps ErrWaiting.

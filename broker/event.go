@@ -111,16 +111,18 @@ const (
 	// could not be shown, and to ask again.
 	NoticeUndelivered NoticeKind = "undelivered"
 	// NoticeApproval has the approvals channel's message say how a Request
-	// stands; NoticeRemind reminds approvers of it.
+	// stands.
 	NoticeApproval NoticeKind = "approval"
-	NoticeRemind   NoticeKind = "remind"
+	// NoticeRemind reminds approvers of a Request that waits.
+	NoticeRemind NoticeKind = "remind"
 	// NoticeOutcome tells the requester how a Request stands.
 	NoticeOutcome NoticeKind = "outcome"
-	// These tell nobody. NoticeLapse is when a Request lapses, NoticeClose when
-	// its window is over, NoticeFence when Sessions that are to be ended are
-	// tried again: of a Request, or of a User who was switched off.
+	// NoticeLapse tells nobody: it is when a Request lapses.
 	NoticeLapse NoticeKind = "lapse"
+	// NoticeClose tells nobody: it is when a Request's window is over.
 	NoticeClose NoticeKind = "close"
+	// NoticeFence tells nobody: it is when Sessions that are to be ended are
+	// tried again, of a Request or of a User who was switched off.
 	NoticeFence NoticeKind = "fence"
 	// NoticeEnding tells the requester that a window is about to end.
 	NoticeEnding NoticeKind = "ending"

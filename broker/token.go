@@ -133,9 +133,6 @@ func (u *User) token(token Secret) *Token {
 	return nil
 }
 
-// allows says whether the Token has a Capability.
-func (t Token) allows(c Capability) bool { return slices.Contains(t.May, c) }
-
 // joinTokens says in words which Tokens are good.
 func joinTokens(tokens []Token) string {
 	var ids []string

@@ -39,6 +39,9 @@ const (
 	busyTimeout = 5 * time.Second
 	// readers is how many reads one process does at a time.
 	readers = 4
+	// readCache is how many KiB of the file each of them keeps in memory: the
+	// way to any of 100,000 Users. A smaller file takes less.
+	readCache = 64 << 10
 	// defaultMaxJobs is SQLiteOptions.MaxJobs where it is 0.
 	defaultMaxJobs = 1000
 )
@@ -92,7 +95,7 @@ func OpenSQLite(ctx context.Context, path string, opts SQLiteOptions) (*SQLite, 
 	if err := prepare(ctx, s.writer, path, migrations); err != nil {
 		return nil, errors.Join(err, s.writer.Close())
 	}
-	if s.reader, err = openPool(abs, readers, "query_only(on)"); err != nil {
+	if s.reader, err = openPool(abs, readers, "query_only(on)", fmt.Sprintf("cache_size(-%d)", readCache)); err != nil {
 		return nil, errors.Join(unavailable("opening "+path, err), s.writer.Close())
 	}
 	return s, nil
