@@ -205,15 +205,9 @@ func (a *attempt) recordAsk(ctx context.Context, ask Ask) error {
 // before.
 func (a *attempt) recordAgain(ctx context.Context, caller SlackID) error {
 	b := a.broker
-	r, err := b.Ledger.Request(ctx, a.id)
-	if err == nil && r.Slack != caller {
-		err = ErrNotFound
-	}
-	if errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("request %s: %w", a.id, ErrNotFound)
-	}
+	r, err := a.theirs(ctx, caller)
 	if err != nil {
-		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+		return err
 	}
 	if r.session(a.key) != nil {
 		return a.takeOver(ctx, r)
@@ -222,6 +216,21 @@ func (a *attempt) recordAgain(ctx context.Context, caller SlackID) error {
 		return b.refuseAside(ctx, EventDenied, a.id, caller, Facts{User: User{Name: r.User}}, policy.Decision{Rule: RuleWindowEnding}, a.began)
 	}
 	return a.addSession(ctx, r, EventAsked)
+}
+
+// theirs reads the Request, which must be the caller's own.
+func (a *attempt) theirs(ctx context.Context, slack SlackID) (Request, error) {
+	r, err := a.broker.Ledger.Request(ctx, a.id)
+	if err == nil && r.Slack != slack {
+		err = ErrNotFound
+	}
+	if errors.Is(err, ErrNotFound) {
+		return Request{}, fmt.Errorf("request %s: %w", a.id, ErrNotFound)
+	}
+	if err != nil {
+		return Request{}, &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+	}
+	return r, nil
 }
 
 // takeOver carries on with an ask that was recorded before, if it is

@@ -33,15 +33,9 @@ func (b *Broker) Reveal(ctx context.Context, ask AskAgain) (Issued, error) {
 // came of it before. Of any number at once, one is added.
 func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
 	b := a.broker
-	r, err := b.Ledger.Request(ctx, a.id)
-	if err == nil && r.Slack != slack {
-		err = ErrNotFound
-	}
-	if errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("request %s: %w", a.id, ErrNotFound)
-	}
+	r, err := a.theirs(ctx, slack)
 	if err != nil {
-		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+		return err
 	}
 	if r.session(a.key) != nil {
 		return a.takeOver(ctx, r)
