@@ -2,12 +2,24 @@
 package docs_test
 
 import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 )
 
@@ -15,17 +27,13 @@ import (
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, pattern := range []string{"../*.md", "*.md"} {
+	for _, pattern := range []string{"../*.md", "*.md", "*/*.md"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out[file] = string(text)
+			out[file] = read(t, file)
 		}
 	}
 	if len(out) < 5 {
@@ -34,7 +42,30 @@ func pages(t *testing.T) map[string]string {
 	return out
 }
 
-var yamlBlock = regexp.MustCompile("(?s)```yaml\n(version: 1\n.*?)```")
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// section is what a page says under a heading, up to the next of the same
+// rank.
+func section(t *testing.T, file, heading string) string {
+	t.Helper()
+	_, text, ok := strings.Cut(read(t, file), "\n"+heading+"\n")
+	if !ok {
+		t.Fatalf("%s has no %q", file, heading)
+	}
+	rank, _, _ := strings.Cut(heading, " ")
+	text, _, _ = strings.Cut(text, "\n"+rank+" ")
+	return text
+}
+
+// A policy shown whole may begin with its file's name.
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(?:# [^\n]*\n)?(version: 1\n.*?)```")
 
 // TestPolicies parses every policy that the pages show whole.
 func TestPolicies(t *testing.T) {
@@ -42,16 +73,27 @@ func TestPolicies(t *testing.T) {
 	for file, text := range pages(t) {
 		for _, block := range yamlBlock.FindAllStringSubmatch(text, -1) {
 			found++
-			_, err := policy.Parse(file, []byte(block[1]), func(string) ([]byte, error) {
+			parsed, err := policy.Parse(file, []byte(block[1]), func(string) ([]byte, error) {
 				return []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`), nil
 			})
 			if err != nil {
 				t.Errorf("a policy in %s: %v", file, err)
+				continue
+			}
+			for _, w := range parsed.Warnings {
+				t.Errorf("a policy in %s: %v", file, w)
 			}
 		}
 	}
 	if found == 0 {
 		t.Error("no page shows a policy")
+	}
+	file, err := policy.Load(os.DirFS("policy-repository"), "policy.yaml")
+	if err != nil {
+		t.Fatalf("the example of a repository: %v", err)
+	}
+	for _, w := range file.Warnings {
+		t.Errorf("the example of a repository: %v", w)
 	}
 }
 
@@ -97,4 +139,165 @@ var notInSlug = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 
 func slug(title string) string {
 	return strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), ""), " ", "-")
+}
+
+// TestNames finds every name that people come across on the page that explains
+// it.
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		what, page, heading string
+		names               []string
+	}{
+		{"event", "audit.md", "## The events", constants(t, "../broker", "EventName")},
+		{"field of an event", "audit.md", "## The schema", fields(reflect.TypeFor[broker.Event]())},
+		{"rule", "administration.md", "## Refusals", slices.Concat(constants(t, "../broker", "Rule"), constants(t, "../broker/policy", "Rule"))},
+		{"fault", "runbooks.md", "## AWS refuses", constants(t, "../broker", "FaultCode")},
+		{"state", "design.md", "## Approval", constants(t, "../broker", "State")},
+		{"key", "policy-file.md", "## Keys", keys(t)},
+		{"command", "administration.md", "## Every feature, and its command", operations()},
+	} {
+		text := section(t, tt.page, tt.heading)
+		if len(tt.names) < 5 {
+			t.Errorf("there are only %d names of a %s", len(tt.names), tt.what)
+		}
+		for _, name := range tt.names {
+			if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "`"+name+" ") {
+				t.Errorf("%s: nothing is said of the %s `%s` under %q", tt.page, tt.what, name, tt.heading)
+			}
+		}
+	}
+}
+
+// constants returns the values of a package's constants of a type.
+func constants(t *testing.T, folder, typeName string) (values []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			name := ""
+			switch named := spec.Type.(type) {
+			case *ast.Ident:
+				name = named.Name
+			case *ast.SelectorExpr:
+				name = named.Sel.Name
+			}
+			for _, v := range spec.Values {
+				if text, ok := v.(*ast.BasicLit); ok && name == typeName && text.Kind == token.STRING {
+					value, err := strconv.Unquote(text.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					values = append(values, value)
+				}
+			}
+			return true
+		})
+	}
+	return values
+}
+
+// fields returns the names that a struct's fields have in JSON.
+func fields(of reflect.Type) (names []string) {
+	for i := range of.NumField() {
+		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+// keys returns every key of a policy file.
+func keys(t *testing.T) []string {
+	t.Helper()
+	var schema any
+	if err := json.Unmarshal(policy.Schema(), &schema); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	var walk func(any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case []any:
+			for _, sub := range node {
+				walk(sub)
+			}
+		case map[string]any:
+			properties, _ := node["properties"].(map[string]any)
+			for key := range properties {
+				found[key] = true
+			}
+			for _, sub := range node {
+				walk(sub)
+			}
+		}
+	}
+	walk(schema)
+	// Keys with capital letters are IAM's, and IAM's to explain.
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(found)), func(key string) bool { return key != strings.ToLower(key) })
+}
+
+// operations returns every change, by the words that ask for it.
+func operations() (words []string) {
+	for _, c := range broker.Commands {
+		words = append(words, "starback "+string(c.Op))
+	}
+	return words
+}
+
+var goFile = regexp.MustCompile("`([a-z/]+[.]go)`")
+
+// TestReveal finds the table of where secrets are revealed complete, and
+// nothing else in it.
+func TestReveal(t *testing.T) {
+	var listed, calls []string
+	for _, m := range goFile.FindAllStringSubmatch(section(t, "design.md", "## Secrets"), -1) {
+		listed = append(listed, m[1])
+	}
+	err := fs.WalkDir(os.DirFS(".."), ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != ".":
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && path != "broker/secret.go" &&
+			strings.Contains(read(t, filepath.Join("..", path)), ".Reveal()"):
+			calls = append(calls, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(listed)
+	slices.Sort(calls)
+	if diff := cmp.Diff(calls, slices.Compact(listed)); diff != "" {
+		t.Errorf("where Reveal is called, and where design.md says so:\n%s", diff)
+	}
+}
+
+var required = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+
+// TestDependencies finds every module that go.mod requires directly.
+func TestDependencies(t *testing.T) {
+	text := read(t, "dependencies.md")
+	found := required.FindAllStringSubmatch(read(t, "../go.mod"), -1)
+	if len(found) < 10 {
+		t.Fatalf("go.mod requires only %d modules", len(found))
+	}
+	for _, m := range found {
+		module := strings.TrimPrefix(m[1], "github.com/aws/aws-sdk-go-v2/")
+		if !strings.Contains(text, "`"+module+"`") {
+			t.Errorf("dependencies.md does not say what %s is for", m[1])
+		}
+	}
 }
