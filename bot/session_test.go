@@ -365,7 +365,7 @@ func TestAdminEnds(t *testing.T) {
 	if len(r.denied) != 2 {
 		t.Errorf("denied %v", r.denied)
 	}
-	has(t, bare(w.asks(t, "U1", "end user @bob")), "✅ Ended for bob: 1 request. AWS denies their sessions everything from now on")
+	has(t, bare(w.asks(t, "U1", "end user @bob")), "✅ Ended for bob: 3 requests. AWS denies their sessions everything from now on")
 	if len(r.denied) != 4 {
 		t.Errorf("denied %v", r.denied)
 	}

@@ -57,12 +57,11 @@ func (b *Broker) EndUser(ctx context.Context, name policy.UserName, by Author) (
 	var errs []error
 	for _, r := range open {
 		_, err := b.end(ctx, r.ID, "", by.Name, by.Slack, nil)
-		if err == nil || errors.Is(err, ErrUnavailable) {
-			n++
+		if errors.Is(err, ErrNotFound) {
+			continue
 		}
-		if !errors.Is(err, ErrNotFound) {
-			errs = append(errs, err)
-		}
+		n++
+		errs = append(errs, err)
 	}
 	return n, errors.Join(errs...)
 }
@@ -119,10 +118,11 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 				ids = append(ids, s.ID)
 			}
 		}
-		if len(ids) == 0 {
+		window := session == "" && r.State == StateOpen
+		if len(ids) == 0 && !window {
 			return nil, fmt.Errorf("request %s has nothing to end: %w", id, ErrNotFound)
 		}
-		if session == "" && r.State == StateOpen {
+		if window {
 			if err := r.move(stepClose); err != nil {
 				return nil, err
 			}
@@ -131,6 +131,9 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 		}
 		e := b.requestEvent(EventEndAsked, *r, now)
 		e.Actor, e.Slack, e.SessionID = by, slack.String(), strings.Join(ids, ", ")
+		if window && r.Needs != nil {
+			r.tellApprovers(&e, b.newID(now), now)
+		}
 		// The sweep takes over from whoever asked.
 		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeFence, Due: now.Add(holdFor)})
 		return &e, nil
@@ -174,7 +177,7 @@ func (b *Broker) fenceRequest(ctx context.Context, r Request) (Request, error) {
 			return nil, &Settled{Request: *r} // by somebody else meanwhile
 		}
 		e := b.requestEvent(EventEnded, *r, now)
-		e.SessionID, e.Outcome = strings.Join(ids, ", "), OutcomeOK
+		e.Actor, e.SessionID, e.Outcome = ActorStarback, strings.Join(ids, ", "), OutcomeOK
 		return &e, nil
 	})
 	var settled *Settled
@@ -242,6 +245,7 @@ func (b *Broker) fence(ctx context.Context, role *policy.Role, ended []Ended) er
 		}
 		if mine || missing {
 			if f, err = b.Fences.PutFence(ctx, f); isConflict(err) {
+				b.pause(ctx, fencePause/10) // for those who were quicker
 				continue
 			} else if err != nil {
 				return &Fault{Code: FaultStore, Err: err}

@@ -78,6 +78,9 @@ func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 			}
 			r.untime()
 			e := b.requestEvent(EventClosed, *r, now)
+			if r.Needs != nil {
+				r.tellApprovers(&e, b.newID(now), now)
+			}
 			return &e, r.move(stepClose)
 		})
 	}

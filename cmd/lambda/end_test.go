@@ -22,9 +22,9 @@ const (
 
 // addBoundary gives the role of the test policy the boundary that its template
 // has, and its account a revoker that broker and janitor may assume.
-func (c *cloud) addBoundary() (boundary string) {
+func (c *cloud) addBoundary() {
 	const allowAll = `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}`
-	boundary = awscloud.BoundaryARN(&policy.Role{ARN: readOnly})
+	boundary := awscloud.BoundaryARN(&policy.Role{ARN: readOnly})
 	c.aws.AddPolicy(boundary, allowAll)
 	c.aws.AddRole(sandbox.Role{
 		ARN: readOnly, MaxSessionDuration: 12 * time.Hour, Boundary: boundary,
@@ -32,7 +32,6 @@ func (c *cloud) addBoundary() (boundary string) {
 	})
 	c.aws.AddRole(sandbox.Role{ARN: janitorRole})
 	c.aws.AddRole(sandbox.Role{ARN: revoker, Permissions: allowAll, Trust: sandbox.Trust{Principals: []string{baseUser, janitorRole}}})
-	return boundary
 }
 
 // published are the keys with which boundaries were published.

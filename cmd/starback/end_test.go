@@ -29,7 +29,6 @@ const starbackUser = "arn:aws:iam::999988887777:user/starback"
 // the role that publishes it.
 func (h *house) addBoundary(name string) {
 	h.t.Helper()
-	const allowAll = `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}`
 	role := &policy.Role{ARN: "arn:aws:iam::111122223333:role/starback/" + name}
 	h.aws.AddPolicy(cloud.BoundaryARN(role), allowAll)
 	h.aws.AddRole(sandbox.Role{

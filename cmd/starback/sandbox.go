@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/cloud"
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/cmd/internal/config"
 	"github.com/starback/starback/sandbox"
@@ -26,6 +27,10 @@ import (
 
 //go:embed example
 var exampleFiles embed.FS
+
+// allowAll is an IAM policy. In the sandbox's AWS it gives nothing that is not
+// the sandbox's.
+const allowAll = `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}`
 
 // Where things are in the sandbox.
 const (
@@ -139,10 +144,22 @@ func (w *world) setUpAWS(ctx context.Context, url string) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, err
 	}
+	bounded := map[string]bool{}
 	for _, role := range file.Document.Roles {
+		boundary := cloud.BoundaryARN(role)
+		if !bounded[boundary] {
+			w.aws.AddPolicy(boundary, allowAll)
+			bounded[boundary] = true
+		}
 		w.aws.AddRole(sandbox.Role{
-			ARN: role.ARN, MaxSessionDuration: role.MaxDuration,
+			ARN: role.ARN, MaxSessionDuration: role.MaxDuration, Permissions: allowAll, Boundary: boundary,
 			Trust: sandbox.Trust{Principals: []string{key.ARN}, TagSession: true, SetSourceIdentity: true},
+		})
+	}
+	for _, account := range file.Document.Accounts {
+		w.aws.AddRole(sandbox.Role{
+			ARN: "arn:aws:iam::" + account.ID + ":role/" + cloud.RevokerRole, Permissions: allowAll,
+			Trust: sandbox.Trust{Principals: []string{key.ARN}},
 		})
 	}
 	value, err := json.Marshal(map[string]string{"access_key_id": key.AccessKeyID, "secret_access_key": key.SecretAccessKey})

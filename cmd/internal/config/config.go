@@ -213,7 +213,7 @@ func StoreSpec(value string) (store.Spec, error) {
 
 // vendorHost are the hosts of the services that Starback calls: AWS's names for
 // them, and none that a customer could have AWS answer on.
-var vendorHost = regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?(?:sts|ssm|dynamodb|sqs)(?:-fips)?\.(?:[a-z0-9-]+\.)?(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$`)
+var vendorHost = regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?(?:sts|iam|ssm|dynamodb|sqs)(?:-fips)?\.(?:[a-z0-9-]+\.)?(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$`)
 
 // CheckEndpoints refuses AWS endpoints that are neither AWS's nor on this
 // machine: whoever answers there is given credentials.
