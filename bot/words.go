@@ -66,6 +66,7 @@ var identityWords = map[policy.Rule]string{
 	broker.RuleNotYours:       "This is somebody else's request. Nothing was changed.",
 	broker.RuleChanged:        "The role has changed since the request was made, so it cannot be approved any more. It has to be asked for again.",
 	broker.RuleDeclined:       "An approver has denied this request.",
+	broker.RuleEnded:          "An administrator has ended this request. It has to be asked for again.",
 	policy.RulePolicyMissing:  "Starback has no policy yet, so nothing can be issued. Ask an administrator to apply one.",
 	policy.RuleTimeMissing:    "Starback does not know what time it is, so nothing can be issued. Tell an administrator.",
 	policy.RuleUserUnknown:    "Starback does not know you yet. Ask an administrator to add you.",

@@ -128,7 +128,10 @@ func (a *Admin) putUser(ctx context.Context, was, want User, w written, now time
 		next.Trail.add(e, now)
 		next.remind(now)
 		if was.Enabled && !next.Enabled { // what they hold ends with it
-			next.Trail.Notices = append(next.Trail.Notices, Notice{ID: "fence." + e.ID, Kind: NoticeFence, Due: now})
+			next.Trail.Notices = append(next.Trail.Notices,
+				Notice{ID: "fence." + e.ID, Kind: NoticeFence, Due: now},
+				// What was being minted at that moment is there by then.
+				Notice{ID: "fence.again." + e.ID, Kind: NoticeFence, Due: now.Add(LeaseFor)})
 		}
 		stored, err := a.Users.PutUser(ctx, next)
 		a.news(err)

@@ -32,6 +32,7 @@ type state struct {
 	was, doc  *policy.Document // the same where the Policy does not change
 	users     []wantedUser     // those named
 	lastAdmin bool             // somebody may stop being an administrator
+	lasting   time.Duration    // from now, for which there must be another
 }
 
 // changed says whether the Change would do anything.
@@ -69,10 +70,11 @@ func (s state) differences() []policy.Difference {
 // meanwhile. With two_admins, a Change that benefits its author becomes a
 // Proposal instead. What is wrong with the Change is ErrInvalid, ErrNotFound
 // or ErrConflict, in a sentence.
-func (a *Admin) Do(ctx context.Context, ch Change) (Done, error) { return a.do(ctx, ch, "") }
+func (a *Admin) Do(ctx context.Context, ch Change) (Done, error) { return a.do(ctx, ch, nil) }
 
-// do carries out ch, which confirmed agreed to if that is not empty.
-func (a *Admin) do(ctx context.Context, ch Change, confirmed string) (Done, error) {
+// do carries out ch, to which a second administrator has agreed if confirmed is
+// not nil.
+func (a *Admin) do(ctx context.Context, ch Change, confirmed *confirmation) (Done, error) {
 	for range changeTries {
 		now := a.now()
 		s, err := a.work(ctx, ch, now)
@@ -88,17 +90,24 @@ func (a *Admin) do(ctx context.Context, ch Change, confirmed string) (Done, erro
 		if err := a.keepsAdmin(ctx, s, now); err != nil {
 			return Done{}, err
 		}
-		self, err := a.self(ctx, s)
+		mine, err := a.mine(ctx, s)
 		if err != nil {
 			return Done{}, err
 		}
-		benefit := s.benefit(self, now)
-		if done.Loud = s.loud(a.Author, benefit, now); benefit != "" && s.was != nil && s.was.Settings.TwoAdmins && confirmed == "" {
+		benefit := s.benefit(mine, now)
+		done.Loud = s.loud(a.Author, benefit, now)
+		by := ""
+		switch {
+		case confirmed != nil && !confirmed.covers(s, benefit):
+			return Done{}, fmt.Errorf("what this would change is not what was proposed any more; it has to be asked for again: %w", ErrConflict)
+		case confirmed != nil:
+			by = confirmed.by
+		case benefit != "" && s.was.Settings.TwoAdmins:
 			p, err := a.propose(ctx, ch, s, benefit, now)
 			done.Proposal = &p
 			return done, err
 		}
-		switch err := a.write(ctx, ch, s, done.Loud, confirmed, now); {
+		switch err := a.write(ctx, ch, s, done.Loud, by, now); {
 		case isConflict(err):
 			if err := ctx.Err(); err != nil {
 				return Done{}, err
@@ -194,8 +203,11 @@ func (a *Admin) workUsers(ctx context.Context, ch Change, s *state, now time.Tim
 		}
 		want.markManual(was)
 		s.users = append(s.users, wantedUser{was, want})
+		if ch.Op == OpUserRenew && policy.IsAdmin(s.was, was.Subject(User{}), now) && want.Expires.Before(now.Add(adminLasts)) {
+			s.lastAdmin, s.lasting = true, adminLasts
+		}
 	}
-	s.lastAdmin = ch.Op == OpUserDisable || ch.Op == OpUserRemove || ch.Op == OpMemberRemove
+	s.lastAdmin = s.lastAdmin || ch.Op == OpUserDisable || ch.Op == OpUserRemove || ch.Op == OpMemberRemove
 	return nil
 }
 

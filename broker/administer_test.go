@@ -117,6 +117,7 @@ func TestDoRefuses(t *testing.T) {
 		{"user enable gone", broker.ErrNotFound, "there is no user gone"},
 		{"user disable root", broker.ErrInvalid, "nobody would be left in an admin group (admins)"},
 		{"user remove root", broker.ErrInvalid, "nobody would be left"},
+		{"user renew root --until 1h", broker.ErrInvalid, "nobody would be left"},
 		{"group remove-member admins root", broker.ErrInvalid, "nobody would be left"},
 		{"admins remove admins", broker.ErrInvalid, "admins"},
 		{"group remove admins", broker.ErrInvalid, "admins"},
@@ -386,5 +387,59 @@ func TestLastAdminRace(t *testing.T) {
 				t.Errorf("nobody administers: %v, %v", errs[0], errs[1])
 			}
 		})
+	}
+}
+
+// What was confirmed is what is carried out: a change that comes to something
+// else by then has to be asked for again, and a confirmed one is used once.
+func TestConfirmedIsWhatWasShown(t *testing.T) {
+	w, first, second := twoAdmins(t)
+	do(t, first, "group add bait", "grant add readonly2 --group bait")
+	p := do(t, first, "group add-member bait root").Proposal
+	if p == nil || p.Benefit != "root gains readonly2" {
+		t.Fatalf("proposal %+v", p)
+	}
+	do(t, first, "grant add plain --group bait")
+	if _, err := second.Confirm(t.Context(), p.ID); !errors.Is(err, broker.ErrConflict) || !strings.Contains(err.Error(), "not what was proposed any more") {
+		t.Errorf("err = %v", err)
+	}
+	again := do(t, first, "group add-member bait root").Proposal
+	if again == nil || again.ID == p.ID || again.Benefit != "root gains plain, readonly2" {
+		t.Fatalf("asked for again: %+v", again)
+	}
+	if _, err := second.Confirm(t.Context(), again.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.due(t)
+	do(t, second, "group remove-member bait root")
+	if _, err := second.Confirm(t.Context(), again.ID); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("used twice: %v", err)
+	}
+}
+
+// What an author's application gets, and what becomes of a role that they hold,
+// benefits them as well.
+func TestBenefitIsWide(t *testing.T) {
+	_, first, _ := twoAdmins(t)
+	do(t, first, "group add bots", "user add rootbot --owner root --group bots")
+	if done := do(t, first, "grant add plain --group bots"); done.Proposal == nil || done.Proposal.Benefit != "rootbot gains plain" {
+		t.Errorf("done %+v", done)
+	}
+
+	_, first, second := twoAdmins(t)
+	p := do(t, first, "group add-member dev root").Proposal
+	if _, err := second.Confirm(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	file := replace(replace(rules, "{bind_by_email: true}", "{bind_by_email: true, two_admins: true}"), "readonly:  {account: prod, iam_role: starback/ReadOnly", "readonly:  {account: prod, iam_role: starback/Plain")
+	plan, err := first.Plan(t.Context(), parse(t, file[:strings.Index(file, "users:")]), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plan.Benefit, "a role of theirs changes: roles.readonly.iam_role") {
+		t.Errorf("benefit %q", plan.Benefit)
+	}
+	if err := first.Apply(t.Context(), plan, broker.ApplyOptions{}); !errors.Is(err, broker.ErrDenied) {
+		t.Errorf("err = %v", err)
 	}
 }

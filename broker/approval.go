@@ -19,6 +19,7 @@ const (
 	RuleNotYours      policy.Rule = "request.not_yours"
 	RuleChanged       policy.Rule = "approval.changed" // what was to be approved is not what it was
 	RuleDeclined      policy.Rule = "approval.declined"
+	RuleEnded         policy.Rule = "request.ended" // with all that its requester held
 )
 
 // An Approval is one approver's yes or no on one Request, and to what exactly.
@@ -67,13 +68,21 @@ func (r *Request) ApprovedFor() time.Duration {
 	return d
 }
 
+// seen is the window that the approvers saw; where there are none, as asked.
+func (r *Request) seen(asked time.Duration) time.Duration {
+	if r.Window > 0 {
+		return r.Window
+	}
+	return asked
+}
+
 // put records that somebody must approve the Request, and says so.
 func (a *attempt) put(ctx context.Context, d policy.Decision, asked policy.Asked) error {
 	now := a.began
 	rule := *d.Role.Approval
 	err := a.record(ctx, EventPending, func(r *Request, s *Session, e *Event) error {
 		a.describe(r, d, asked)
-		r.Duration, r.Needs, r.Digest = d.Duration, &rule, approvalDigest(d.Role, d.Duration)
+		r.Duration, r.Window, r.Needs, r.Digest = d.Duration, d.Duration, &rule, approvalDigest(d.Role, d.Duration)
 		r.LapsesAt = now.Add(rule.Within)
 		s.State, s.Outcome = SessionWaited, string(d.Rule)
 		r.Path = d.PathString()
@@ -134,7 +143,14 @@ func (b *Broker) answers(ctx context.Context, given []Approval) ([]policy.Answer
 		if err != nil {
 			return nil, err
 		}
-		answers = append(answers, policy.Answer{Yes: g.Yes, Digest: g.Digest, Approver: u.Subject(User{})})
+		// What Slack has said of them since counts too.
+		i, err := b.Identities.Identity(ctx, g.Slack)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if bound(i, u) && refuseStanding(i.Standing) == nil {
+			answers = append(answers, policy.Answer{Yes: g.Yes, Digest: g.Digest, Approver: u.Subject(User{})})
+		}
 	}
 	return answers, nil
 }
@@ -256,7 +272,7 @@ func (b *Broker) input(ctx context.Context, r Request, f Facts, now time.Time) (
 	return policy.Input{
 		Policy: f.Policy, Subject: requester.Subject(owner), Now: now,
 		Asked:  policy.Asked{Role: r.Role, Duration: r.Duration, Ticket: r.Ticket, Reason: r.Reason},
-		Digest: approvalDigest(roleOf(f.Policy, r.Role), r.Duration), Answers: answers,
+		Digest: approvalDigest(roleOf(f.Policy, r.Role), r.seen(r.Duration)), Answers: answers,
 	}, err
 }
 

@@ -236,6 +236,9 @@ func TestTwoOfMany(t *testing.T) {
 	if err != nil || issued.Request.WindowEnd.Sub(w.Now()) != time.Hour {
 		t.Errorf("for less: %+v, %v", issued.Request, err)
 	}
+	if _, err := w.IssueAgain(t.Context(), broker.AskAgain{Caller: bob, RequestID: r.ID, Key: "renew", Deadline: w.Now().Add(time.Minute)}); err != nil {
+		t.Errorf("renewed: %v", err)
+	}
 
 	w, r = pending(t, "doubly")
 	r = w.approve(t, lea, r)
@@ -279,6 +282,11 @@ func TestApprovalIsVoid(t *testing.T) {
 		}, policy.RuleApprovalRequired},
 		{"the approver is none any more", func(t *testing.T, w *world) {
 			do(t, w.admin(w.tap), "group remove-member leads lea")
+		}, policy.RuleApprovalRequired},
+		{"the approver has left Slack", func(t *testing.T, w *world) {
+			if err := w.StandingChanged(t.Context(), lea, broker.Deleted); err != nil {
+				t.Fatal(err)
+			}
 		}, policy.RuleApprovalRequired},
 		{"the approver is disabled", func(t *testing.T, w *world) { do(t, w.admin(w.tap), "user disable lea") }, policy.RuleApprovalRequired},
 		{"the approver is removed", func(t *testing.T, w *world) { do(t, w.admin(w.tap), "user remove lea") }, policy.RuleApprovalRequired},
@@ -504,5 +512,28 @@ func TestEscalation(t *testing.T) {
 	}
 	if r := w.approve(t, person("UROOT"), waiting.Request); r.State != broker.StateApproved {
 		t.Errorf("request %+v", r)
+	}
+}
+
+// Whoever began to reveal in time, and died, comes too late as well.
+func TestLapsedWhileRevealing(t *testing.T) {
+	w, r := pending(t, "guarded")
+	r = w.approve(t, lea, r)
+	w.advance(time.Hour - 10*time.Second)
+	w.tap.watch(func(call string, n int) error {
+		if call == "PutRequest" && n > 1 {
+			return errDown
+		}
+		return nil
+	}, nil)
+	if issued, err := w.Reveal(t.Context(), w.reveal(r, "1")); err == nil || released(issued) {
+		t.Fatalf("err = %v", err)
+	}
+	w.tap.watch(nil, nil)
+	w.advance(time.Minute)
+	issued, err := w.Reveal(t.Context(), w.reveal(r, "1"))
+	var settled *broker.Settled
+	if !errors.As(err, &settled) || settled.Request.State != broker.StateLapsed || released(issued) {
+		t.Errorf("err = %v", err)
 	}
 }

@@ -118,6 +118,13 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 				ids = append(ids, s.ID)
 			}
 		}
+		if session == "" && (r.State == StatePending || r.State == StateApproved) {
+			e, err := r.void(b, policy.Decision{Rule: RuleEnded}, now)
+			if err == nil {
+				e.Actor, e.Slack = by, slack.String()
+			}
+			return e, err
+		}
 		window := session == "" && r.State == StateOpen
 		if len(ids) == 0 && !window {
 			return nil, fmt.Errorf("request %s has nothing to end: %w", id, ErrNotFound)
@@ -138,6 +145,10 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeFence, Due: now.Add(holdFor)})
 		return &e, nil
 	})
+	var settled *Settled
+	if errors.As(err, &settled) && settled.Request.State == StateVoid {
+		return settled.Request, nil
+	}
 	if err != nil {
 		return r, err
 	}
@@ -145,27 +156,40 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 }
 
 // fenceRequest has AWS deny the Sessions of a Request that are to be ended, and
-// records that it does.
+// records that it does. Each is denied at the IAM role that it is of: the Role
+// may stand for another by now.
 func (b *Broker) fenceRequest(ctx context.Context, r Request) (Request, error) {
 	now := b.now()
-	var ended []Ended
+	roles := map[string]*policy.Role{}
+	ended := map[string][]Ended{}
 	for _, s := range r.Sessions {
 		if s.live(now) && !s.EndAsked.IsZero() {
-			ended = append(ended, Ended{SessionID: s.ID, Until: s.ExpiresAt})
+			roles[s.RoleARN] = fenced(r, s)
+			ended[s.RoleARN] = append(ended[s.RoleARN], Ended{SessionID: s.ID, Until: s.ExpiresAt})
 		}
 	}
-	if len(ended) == 0 {
-		return r, nil
-	}
-	if err := b.fence(ctx, fenced(r), ended); err != nil {
-		var f *Fault
-		if errors.As(err, &f) {
-			f.RequestID = r.ID
-			b.Journal.Metrics(now, r.ID, Metrics{Failures: 1, Failed: string(f.Code)})
+	var errs []error
+	for arn, sessions := range ended {
+		if err := b.fence(ctx, roles[arn], sessions); err != nil {
+			var f *Fault
+			if errors.As(err, &f) {
+				f.RequestID = r.ID
+				b.Journal.Metrics(now, r.ID, Metrics{Failures: 1, Failed: string(f.Code)})
+			}
+			errs = append(errs, err)
+			continue
 		}
-		return r, err
+		var err error
+		if r, err = b.recordEnded(ctx, r.ID, sessions, now); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	after, err := b.step(ctx, r.ID, now, func(r *Request) (*Event, error) {
+	return r, errors.Join(errs...)
+}
+
+// recordEnded writes that AWS denies Sessions of a Request.
+func (b *Broker) recordEnded(ctx context.Context, id string, ended []Ended, now time.Time) (Request, error) {
+	after, err := b.step(ctx, id, now, func(r *Request) (*Event, error) {
 		var ids []string
 		for i, s := range r.Sessions {
 			if s.EndedAt.IsZero() && slices.ContainsFunc(ended, func(e Ended) bool { return e.SessionID == s.ID }) {
@@ -187,12 +211,12 @@ func (b *Broker) fenceRequest(ctx context.Context, r Request) (Request, error) {
 	return after, err
 }
 
-// fenced is what is known of the IAM role of a Request's Sessions, whatever the
-// Policy says by now.
-func fenced(r Request) *policy.Role {
-	role := &policy.Role{Name: r.Role, ARN: r.RoleARN, AccountID: r.AccountID}
-	if parts := strings.Split(r.RoleARN, ":"); len(parts) > 1 {
-		role.Partition = parts[1]
+// fenced is what is known of the IAM role of a Session, whatever the Policy
+// says by now.
+func fenced(r Request, s Session) *policy.Role {
+	role := &policy.Role{Name: r.Role, ARN: s.RoleARN, Region: s.Region}
+	if parts := strings.Split(s.RoleARN, ":"); len(parts) > 4 {
+		role.Partition, role.AccountID = parts[1], parts[4]
 	}
 	return role
 }

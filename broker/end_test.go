@@ -335,3 +335,69 @@ func TestWindowEnds(t *testing.T) {
 		t.Errorf("open: %+v, %v", open, err)
 	}
 }
+
+// A Session is ended at the IAM role that it is of, whatever its Role has
+// become since.
+func TestEndAfterTheRoleHasMoved(t *testing.T) {
+	w, _, b, r, one, _, _ := ending(t, engines["SQLite"])
+	moved := replace(rules, "readonly:  {account: prod, iam_role: starback/ReadOnly", "readonly:  {account: prod, iam_role: starback/Elsewhere")
+	if err := w.admin(w.tap).Apply(t.Context(), plan(t, w.admin(w.tap), moved), broker.ApplyOptions{Overwrite: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.IssueAgain(t.Context(), w.again("moved", one.Request.ID)); err == nil {
+		t.Error("a role that is not there was assumed")
+	}
+	if _, err := b.End(t.Context(), broker.Ending{Caller: alice, RequestID: one.Request.ID, Deadline: w.Now().Add(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.denied["arn:aws:iam::111122223333:role/starback/ReadOnly"]; !slices.Contains(got, one.Session.ID) || len(r.denied) != 1 {
+		t.Errorf("denied %v", r.denied)
+	}
+}
+
+// Ending all that somebody holds ends what waits, too: for approvers, or to be
+// revealed.
+func TestEndWhatWaits(t *testing.T) {
+	for _, approved := range []bool{false, true} {
+		w, request := pending(t, "guarded")
+		if approved {
+			request = w.approve(t, lea, request)
+		}
+		b := w.ending(w.store, &revoker{})
+		if n, err := b.EndUser(t.Context(), "bob", rootHerself); n != 1 || err != nil {
+			t.Errorf("%d requests, %v", n, err)
+		}
+		if got := w.request(t, request.ID); got.State != broker.StateVoid || got.Rule != broker.RuleEnded {
+			t.Errorf("request %+v", got)
+		}
+		if issued, err := w.Reveal(t.Context(), w.reveal(request, "1")); err == nil || released(issued) {
+			t.Errorf("revealed: %v", err)
+		}
+	}
+}
+
+// Whoever is switched off while something is minted for them does not keep it.
+func TestDisabledWhileMinting(t *testing.T) {
+	w := newWorld(t)
+	r := &revoker{}
+	b := w.ending(w.store, r)
+	w.minter.onAssume = func(context.Context, broker.Assumption) {
+		do(t, w.admin(w.tap), "user disable alice")
+		if _, err := b.Due(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	issued, err := b.Issue(t.Context(), w.ask("1", "readonly"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.advance(broker.LeaseFor)
+	for range 2 {
+		if _, err := b.Due(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !r.denies(issued.Session.ID) {
+		t.Errorf("denied %v", r.denied)
+	}
+}

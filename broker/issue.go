@@ -354,7 +354,7 @@ func (a *attempt) decide() (policy.Decision, policy.Asked) {
 	subject := a.facts.subject()
 	decision := policy.Decide(policy.Input{
 		Policy: a.facts.Policy, Subject: subject, Asked: asked, Now: a.began,
-		Digest: approvalDigest(roleOf(a.facts.Policy, r.Role), asked.Duration), Answers: a.answers,
+		Digest: approvalDigest(roleOf(a.facts.Policy, r.Role), r.seen(asked.Duration)), Answers: a.answers,
 	})
 	if decision.Effect != policy.Allow {
 		return decision, asked

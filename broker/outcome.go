@@ -32,6 +32,7 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 		a.describe(r, d, asked)
 		s.State, s.Outcome = SessionIssued, OutcomeOK
 		s.AccessKeyID, s.AssumedRoleID, s.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
+		s.RoleARN, s.Region = d.Role.ARN, d.Role.Region
 		e.Path, e.Outcome = d.PathString(), OutcomeOK
 		e.AccessKeyID, e.AssumedRoleID, e.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
 		if !d.Role.NoSourceIdentity {

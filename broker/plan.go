@@ -135,11 +135,11 @@ func (a *Admin) Plan(ctx context.Context, file *policy.File, prune bool) (*Plan,
 		return nil, err
 	}
 	p.Impact = policy.Effects(was, doc, p.people(stored), now)
-	self, err := a.self(ctx, p.state)
+	mine, err := a.mine(ctx, p.state)
 	if err != nil {
 		return nil, err
 	}
-	p.Benefit = p.benefit(self, now)
+	p.Benefit = p.benefit(mine, now)
 	p.Loud = p.loud(a.Author, p.Benefit, now)
 	p.Lacking, err = a.lacking(ctx, p, file.Document)
 	return p, err

@@ -47,7 +47,7 @@ const (
 
 // Open says whether the Proposal can still be answered at now.
 func (p Proposal) Open(now time.Time) bool {
-	return p.State == ProposalConfirmed || p.State == ProposalWaiting && now.Before(p.Expires)
+	return (p.State == ProposalConfirmed || p.State == ProposalWaiting) && now.Before(p.Expires)
 }
 
 // propose writes down a Change for a second administrator. One that waits for
@@ -58,7 +58,7 @@ func (a *Admin) propose(ctx context.Context, ch Change, s state, benefit string,
 		return Proposal{}, err
 	}
 	for _, p := range open {
-		if p.State == ProposalWaiting && p.Author == a.Author.Name && reflect.DeepEqual(p.Change, ch) {
+		if p.State == ProposalWaiting && p.Author == a.Author.Name && reflect.DeepEqual(p.Change, ch) && (&confirmation{of: p}).covers(s, benefit) {
 			return p, nil
 		}
 	}
@@ -132,15 +132,35 @@ func (a *Admin) Confirm(ctx context.Context, id string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := a.As(Author{Name: p.Author, User: p.User}).do(ctx, p.Change, a.Author.Name)
+	done, err := a.As(Author{Name: p.Author, User: p.User}).do(ctx, p.Change, &confirmation{by: a.Author.Name, of: p})
 	if err != nil {
 		return done, err
 	}
-	p.State = ProposalDone
-	if _, err := a.Proposals.PutProposal(ctx, p); err != nil && !isConflict(err) {
-		return done, err // confirming it again changes nothing more
+	return done, a.carriedOut(ctx, p)
+}
+
+// A confirmation is a second administrator's yes, and to what.
+type confirmation struct {
+	by string
+	of Proposal
+}
+
+// covers says whether the change that s comes to is the one that was agreed to.
+func (c *confirmation) covers(s state, benefit string) bool {
+	return slices.Equal(s.detail(), c.of.Detail) && benefit == c.of.Benefit
+}
+
+// carriedOut notes that a Proposal is, so that it is of no more use.
+func (a *Admin) carriedOut(ctx context.Context, p Proposal) error {
+	for range changeTries {
+		p.State = ProposalDone
+		stored, err := a.Proposals.PutProposal(ctx, p)
+		if !isConflict(err) {
+			return err // confirming it again changes nothing more
+		}
+		p = stored
 	}
-	return done, nil
+	return fmt.Errorf("proposal %s keeps changing: %w", p.ID, ErrConflict)
 }
 
 // Reject ends a Proposal: another administrator's, or one's own.
@@ -159,9 +179,9 @@ func (a *Admin) answer(ctx context.Context, id string, to ProposalState, name Ev
 		switch {
 		case to == ProposalConfirmed && a.same(p):
 			return Proposal{}, fmt.Errorf("this needs another administrator than %s, who wants it: %w", p.Author, ErrDenied)
-		case p.State == ProposalConfirmed && to == ProposalConfirmed:
+		case p.State == ProposalConfirmed && to == ProposalConfirmed && p.Open(now):
 			return p, nil // cut off before it was carried out
-		case p.State != ProposalWaiting:
+		case p.State == ProposalDone, p.State == ProposalRejected:
 			return Proposal{}, fmt.Errorf("this was %s by %s already: %w", p.State, p.AnswerBy, ErrConflict)
 		case !p.Open(now):
 			return Proposal{}, fmt.Errorf("this lapsed at %s; it has to be asked for again: %w", day(p.Expires), ErrConflict)

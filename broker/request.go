@@ -131,6 +131,7 @@ type Request struct {
 	// to be approved, what was answered, and when it lapses — while pending,
 	// without an answer; once approved, without being revealed.
 	Needs     *policy.Approval `json:"needs,omitempty"`
+	Window    time.Duration    `json:"window,omitempty"` // as it was put to them
 	Digest    string           `json:"digest,omitempty"`
 	Path      string           `json:"path,omitempty"` // how the requester comes by the Role
 	Approvals []Approval       `json:"approvals,omitempty"`
@@ -167,6 +168,8 @@ type Session struct {
 	AssumedRoleID string    `json:"assumed_role_id,omitempty"`
 	ExpiresAt     time.Time `json:"expires_at,omitzero"`
 	Outcome       string    `json:"outcome,omitempty"`  // "ok", a FaultCode or a policy.Rule
+	RoleARN       string    `json:"role_arn,omitempty"` // the IAM role it is of, whatever the Role has become since
+	Region        string    `json:"region,omitempty"`   // where STS was called, if not in Starback's own
 	EndAsked      time.Time `json:"end_asked,omitzero"` // when somebody wanted it ended before its time
 	EndedAt       time.Time `json:"ended_at,omitzero"`  // when AWS denied it
 }

@@ -37,12 +37,12 @@ func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
 	if err != nil {
 		return err
 	}
-	if r.session(a.key) != nil {
-		return a.takeOver(ctx, r)
-	}
-	if r.late(a.began) {
+	if r.late(a.began) { // whoever began in time and died comes too late as well
 		_, err := b.lapse(ctx, a.id, a.began)
 		return err
+	}
+	if r.session(a.key) != nil && r.State == StateApproved {
+		return a.takeOver(ctx, r)
 	}
 	switch r.State {
 	case StateApproved:

@@ -11,6 +11,10 @@ import (
 	"github.com/starback/starback/broker/policy"
 )
 
+// adminLasts is for how long somebody must remain an administrator when the
+// access of one is shortened.
+const adminLasts = 24 * time.Hour
+
 // errLastAdmin refuses what would leave nobody to administer Starback.
 func errLastAdmin(d *policy.Document) error {
 	return fmt.Errorf("nobody would be left in an admin group (%s): %w", joinNames(d.Admins), ErrInvalid)
@@ -21,7 +25,7 @@ func (a *Admin) keepsAdmin(ctx context.Context, s state, now time.Time) error {
 	if !s.lastAdmin {
 		return nil
 	}
-	some, err := a.someAdmin(ctx, s.doc, s.users, now)
+	some, err := a.someAdmin(ctx, s.doc, s.users, now.Add(s.lasting))
 	if err == nil && !some {
 		err = errLastAdmin(s.doc)
 	}
@@ -58,7 +62,7 @@ func (a *Admin) undoLastAdmin(ctx context.Context, s state) error {
 	if err != nil {
 		return err
 	}
-	some, err := a.someAdmin(ctx, doc, nil, now)
+	some, err := a.someAdmin(ctx, doc, nil, now.Add(s.lasting))
 	if err != nil || some {
 		return err
 	}
@@ -79,44 +83,74 @@ func (a *Admin) undoLastAdmin(ctx context.Context, s state) error {
 	return errors.Join(errLastAdmin(s.doc), err)
 }
 
-// self returns the author's own User, before and after; zero if the author is
-// not known here.
-func (a *Admin) self(ctx context.Context, s state) (wantedUser, error) {
-	if a.Author.User == "" {
-		return wantedUser{}, nil
+// mine returns the author's own User, and then the applications that the author
+// answers for, before and after; nothing if the author is not known here.
+func (a *Admin) mine(ctx context.Context, s state) ([]wantedUser, error) {
+	self := a.Author.User
+	if self == "" {
+		return nil, nil
 	}
-	for _, w := range s.users {
-		if w.want.Name == a.Author.User {
-			return w, nil
+	var mine []wantedUser
+	named := map[policy.UserName]bool{}
+	add := func(w wantedUser) {
+		switch {
+		case w.want.Name == self:
+			mine = append([]wantedUser{w}, mine...)
+		case w.want.IsApp && w.want.Owner == self:
+			mine = append(mine, w)
 		}
 	}
-	u, err := a.Users.User(ctx, a.Author.User)
-	if errors.Is(err, ErrNotFound) {
-		return wantedUser{}, nil
+	for _, w := range s.users {
+		named[w.want.Name] = true
+		add(w)
 	}
-	return wantedUser{u, u}, err
+	if s.doc != s.was { // it may be anybody's
+		err := a.Users.Users(ctx, func(u User) bool {
+			if !named[u.Name] {
+				add(wantedUser{u, u})
+			}
+			return true
+		})
+		return mine, err
+	}
+	if !named[self] {
+		u, err := a.Users.User(ctx, self)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		add(wantedUser{u, u})
+	}
+	return mine, nil
 }
 
 // benefit says what the author gets from the change, directly or through an
-// application of theirs that it names; empty for nothing.
-func (s state) benefit(self wantedUser, now time.Time) string {
-	if self.want.Name == "" {
+// application of theirs; empty for nothing.
+func (s state) benefit(mine []wantedUser, now time.Time) string {
+	if len(mine) == 0 {
 		return ""
 	}
 	var words []string
 	if s.was != nil && s.was.Settings.TwoAdmins && !s.doc.Settings.TwoAdmins {
 		words = append(words, "no second administrator is needed any more")
 	}
-	mine := []wantedUser{self}
-	for _, w := range s.users {
-		if w.want.IsApp && w.want.Owner == self.want.Name {
-			mine = append(mine, w)
+	held := map[string]bool{}
+	for _, w := range mine {
+		words = append(words, s.gains(w, mine[0], now)...)
+		for _, hold := range policy.Reach(s.doc, w.want.Subject(mine[0].want), now) {
+			held[string(hold.Role.Name)] = true
 		}
 	}
-	for _, w := range mine {
-		words = append(words, s.gains(w, self, now)...)
+	for _, d := range s.differences() {
+		if len(d.Path) > 2 && d.Path[0] == "roles" && held[d.Path[1]] && (d.Weakens || givesOther[d.Path[2]]) {
+			words = append(words, "a role of theirs changes: "+d.String())
+		}
 	}
 	return strings.Join(words, "; ")
+}
+
+// givesOther are the keys of a role that say what it gives.
+var givesOther = map[string]bool{
+	"account": true, "iam_role": true, "arn": true, "session_policy": true, "session_policy_arns": true, "tags": true,
 }
 
 // gains says what one User gets from the change.

@@ -192,8 +192,8 @@ func (a *Admin) CreateToken(ctx context.Context, wish TokenWish) (Token, Secret,
 			return Token{}, Secret{}, err
 		}
 		w := written{note: t.words(), token: t.ID}
-		if a.Author.User != "" && (want.Name == a.Author.User || want.Owner == a.Author.User) && len(t.May) > 0 {
-			w.loud = fmt.Sprintf("This benefits its author %s: a token that may %s.", a.Author.Name, joinNames(t.May))
+		if len(t.May) > 0 {
+			w.loud = fmt.Sprintf("Whoever bears this token of %s may %s.", want.Name, joinNames(t.May))
 		}
 		if _, err = a.putUser(ctx, was, want, w, now); !isConflict(err) {
 			return t, token, err

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,10 +176,13 @@ func TestSignInFails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, heals := range []bool{false, true} {
-			asked, elsewhere := 0, false
+			var asked atomic.Int32
+			var elsewhere atomic.Bool
 			server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				elsewhere = elsewhere || r.URL.Path == "/elsewhere"
-				if asked++; heals && asked > 1 {
+				if r.URL.Path == "/elsewhere" {
+					elsewhere.Store(true)
+				}
+				if asked.Add(1) > 1 && heals {
 					_, _ = rw.Write([]byte(`{"SigninToken":"token"}`))
 					return
 				}
@@ -188,8 +192,8 @@ func TestSignInFails(t *testing.T) {
 			c.SignInURL = server.URL + "/federation"
 			link, err := newMinter(t, c).SignIn(t.Context(), creds(false, time.Hour), &policy.Role{ARN: readOnly})
 			server.Close()
-			if asked != tt.asked || elsewhere {
-				t.Errorf("%s: asked %d times, want %d; redirected: %v", tt.name, asked, tt.asked, elsewhere)
+			if n := int(asked.Load()); n != tt.asked || elsewhere.Load() {
+				t.Errorf("%s: asked %d times, want %d; redirected: %v", tt.name, n, tt.asked, elsewhere.Load())
 			}
 			if heals && tt.asked == 2 {
 				if err != nil || !strings.Contains(link.Reveal(), "SigninToken=token") {

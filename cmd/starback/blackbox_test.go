@@ -225,8 +225,8 @@ func mainJob(t *testing.T, e engine, k *keeper) {
 		t.Errorf("the replay was answered %d, %v", again.Status, err)
 	}
 	answer(t, slack, "U0ALICE", 2)
-	if n := e.wire.Counts()["AssumeRole"]; n != 1 {
-		t.Errorf("AssumeRole was called %d times for one command", n)
+	if n := sessionsAsked(e.wire); n != 1 {
+		t.Errorf("AWS was asked for %d sessions for one command", n)
 	}
 
 	if e.console {

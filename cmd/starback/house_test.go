@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -235,15 +236,28 @@ func newHouse(t *testing.T, k *keeper, more ...string) *house {
 	return h
 }
 
-// assumed counts the AssumeRole calls so far.
+// assumed counts the Sessions that AWS was asked for so far. A call whose answer
+// was lost on the way is made again by the SDK, for the same Session.
 func (h *house) assumed() int {
-	n := 0
+	sessions := map[string]bool{}
 	for _, call := range h.aws.Calls() {
 		if call.Action == "AssumeRole" {
-			n++
+			sessions[call.RoleARN+" "+call.SessionName] = true
 		}
 	}
-	return n
+	return len(sessions)
+}
+
+// sessionsAsked counts the Sessions that AWS was asked for through a proxy.
+func sessionsAsked(wire *faultproxy.Proxy) int {
+	sessions := map[string]bool{}
+	for _, call := range wire.Calls() {
+		form, err := url.ParseQuery(call.Body)
+		if call.Name == "AssumeRole" && err == nil {
+			sessions[form.Get("RoleArn")+" "+form.Get("RoleSessionName")] = true
+		}
+	}
+	return len(sessions)
 }
 
 // heal ends whatever is wrong with the neighbours.

@@ -103,9 +103,9 @@ func rights(t *testing.T, k *keeper) map[string]bool {
 func TestApplyKilled(t *testing.T) {
 	long(t)
 	t.Parallel()
-	changed := strings.Replace(testPolicy, "groups: [dev]", "groups: [ops]", 1)
+	changed := strings.Replace(testPolicy, "groups: [dev]", "groups: [watch]", 1)
 	changed = strings.Replace(changed, "bob: {slack: T0TEST/U0BOB, groups: [dev]", "bob: {slack: T0TEST/U0BOB, groups: [dev], grants: [prod-console]", 1)
-	changed = strings.Replace(changed, "dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  ops: {grants: [prod-console]}", 1)
+	changed = strings.Replace(changed, "dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  watch: {grants: [prod-console]}", 1)
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
