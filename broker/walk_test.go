@@ -93,8 +93,16 @@ func (w *walker) step() {
 			w.t.Fatal(err)
 		}
 		w.tick()
-		if w.state == broker.StateOpen && (w.disabled["bob"] || !w.Now().Before(w.window)) {
-			w.state = broker.StateClosed // over, or what Bob holds is ended
+		if w.disabled["bob"] { // all that he holds is ended, and what waits too
+			switch w.state {
+			case broker.StatePending, broker.StateApproved:
+				w.state = broker.StateVoid
+			case broker.StateOpen:
+				w.state = broker.StateClosed
+			}
+		}
+		if w.state == broker.StateOpen && !w.Now().Before(w.window) {
+			w.state = broker.StateClosed
 		}
 	}
 }

@@ -135,9 +135,8 @@ func literals(list ...ast.Expr) []string {
 	return texts
 }
 
-// policiesOf returns the policy files of a folder and those that the page on
-// administration shows.
-func policiesOf(t *testing.T, pattern string) map[string][]byte {
+// readAll returns the files whose names match a pattern.
+func readAll(t *testing.T, pattern string) map[string][]byte {
 	t.Helper()
 	names, err := filepath.Glob(pattern)
 	if err != nil || len(names) == 0 {
@@ -154,15 +153,20 @@ func policiesOf(t *testing.T, pattern string) map[string][]byte {
 	return files
 }
 
-// TestSchemaValid checks that the schema takes what the parser takes.
+var wholePolicy = regexp.MustCompile("(?s)```yaml\n(version: 1\n.*?)```")
+
+// TestSchemaValid checks that the schema takes what the parser takes: the good
+// files, and every policy that the documentation shows whole.
 func TestSchemaValid(t *testing.T) {
-	files := policiesOf(t, "testdata/good/*.yaml")
-	page, err := os.ReadFile("../../docs/administration.md")
-	if err != nil {
-		t.Fatal(err)
+	files, shown := readAll(t, "testdata/good/*.yaml"), 0
+	for name, page := range readAll(t, "../../docs/*.md") {
+		for _, block := range wholePolicy.FindAllSubmatch(page, -1) {
+			shown++
+			files[fmt.Sprintf("%s, policy %d", name, shown)] = block[1]
+		}
 	}
-	for i, block := range regexp.MustCompile("(?s)```yaml\n(version: 1\n.*?)```").FindAllSubmatch(page, -1) {
-		files[fmt.Sprintf("administration.md, example %d", i+1)] = block[1]
+	if shown == 0 {
+		t.Error("no page shows a policy")
 	}
 	for name, src := range files {
 		for _, problem := range validate(t, src) {
