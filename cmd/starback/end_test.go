@@ -135,7 +135,7 @@ func TestEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := answerWithin(t, h.slack, "U0CAROL", 1, time.Minute)
-		if said := sandbox.Text(m, sandbox.RenderOptions{Width: 1000}); !strings.Contains(said, "Ended for `alice`: 2 requests.") || !strings.Contains(said, "Can't be ended early: 1 request") {
+		if said := sandbox.Text(m, sandbox.RenderOptions{Width: 1000}); !strings.Contains(said, "Ended for `alice`: 3 requests.") || !strings.Contains(said, "Can't be ended early: 1 request") {
 			t.Errorf("Carol is told\n%s", said)
 		}
 		for _, keys := range []held{one, two, three, four} {
@@ -144,7 +144,7 @@ func TestEnd(t *testing.T) {
 			}
 		}
 		h.command("sessions")
-		h.hears("No keys of it work now.", 1)
+		h.hears("Nothing of yours is open or waiting.", 1)
 
 		h.stop()
 		k.dump(t)
