@@ -109,8 +109,8 @@ func (w *world) told(user string) (texts []string) {
 	return texts
 }
 
-// TestEndingUndeliverable has Slack refuse the message: for good, it counts as
-// told; for now, it is tried again.
+// TestEndingUndeliverable has Slack refuse the message: one refused for good
+// counts as told, and any other is tried again.
 func TestEndingUndeliverable(t *testing.T) {
 	user := broker.User{Name: "alice", Expires: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Slack: broker.SlackID{Team: "T0SANDBOX", User: "U1"}}
 	telling := broker.Telling{Kind: broker.NoticeExpiring, User: &user, To: &user, Notices: []broker.Notice{{About: user.Expires, Due: user.Expires.AddDate(0, 0, -7)}}}

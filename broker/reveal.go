@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -63,49 +62,6 @@ func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
 	return a.addSession(ctx, r, EventAsked)
 }
 
-// timed does what is due at a time, rather than told to somebody: a Request
-// lapses, or its window is over.
-func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
-	now := b.now()
-	var err error
-	switch {
-	case r.late(now):
-		r, err = b.lapse(ctx, r.ID, now)
-	case r.State == StateOpen && !now.Before(r.WindowEnd):
-		r, err = b.step(ctx, r.ID, now, func(r *Request) (*Event, error) {
-			if r.State != StateOpen {
-				return nil, &Settled{Request: *r}
-			}
-			r.untime()
-			e := b.requestEvent(EventClosed, *r, now)
-			if r.Needs != nil {
-				r.tellApprovers(&e, b.newID(now), now)
-			}
-			return &e, r.move(stepClose)
-		})
-	}
-	var settled *Settled
-	if errors.As(err, &settled) {
-		return settled.Request, nil
-	}
-	return r, err
-}
-
-// untold says whether a Notice about a Request is not to be told: it only marks
-// a time, or what it would say does not hold any more.
-func (t Telling) untold() bool {
-	switch t.Kind {
-	case NoticeLapse, NoticeClose:
-		return true
-	case NoticeRemind:
-		return t.Request.State != StatePending
-	case NoticeEnding:
-		return t.Request.State != StateOpen
-	default:
-		return false
-	}
-}
-
 // Answered counts the yeses to a Request, and says how many it needs.
 func (r Request) Answered() (yes, needed int) {
 	for _, a := range r.Approvals {
@@ -127,43 +83,4 @@ func (r Request) Approvers() (names []policy.UserName) {
 		}
 	}
 	return names
-}
-
-// MaxApprovers is how many of those who may answer a Request are told of by
-// name: more would not be read.
-const MaxApprovers = 25
-
-// approvers returns the people who are asked to answer a Request that waits, by
-// name and no more than one past MaxApprovers, and what its requester has open
-// besides. Those to whom it escalates are asked once their time has come.
-func (b *Broker) approvers(ctx context.Context, r Request) (found []User, open []Request, err error) {
-	if r.State != StatePending || r.Needs == nil {
-		return nil, nil, nil
-	}
-	now := b.now()
-	_, doc, err := b.Policies.Head(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	in, err := b.input(ctx, r, Facts{Policy: doc}, now)
-	if err != nil {
-		return nil, nil, err
-	}
-	rule := *r.Needs
-	if now.Before(r.LapsesAt.Add(rule.EscalateAfter - rule.Within)) {
-		rule.EscalateTo = nil
-	}
-	err = b.Users.Users(ctx, func(u User) bool {
-		answered := slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.UserID == u.ID })
-		if !answered && !u.Slack.IsZero() && policy.MayAnswer(rule, in, u.Subject(User{})) {
-			found = append(found, u)
-		}
-		return len(found) <= MaxApprovers
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	open, err = b.Requests.OpenRequests(ctx, r.User, now)
-	open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen })
-	return found, open, err
 }
