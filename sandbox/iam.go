@@ -63,13 +63,17 @@ func (a *AWS) AddPolicy(arn, document string) {
 func (p *iamPolicy) add(v *iamVersion, makeDefault bool) {
 	p.made++
 	v.id = fmt.Sprintf("v%d", p.made)
-	if makeDefault {
-		for _, other := range p.versions {
-			other.isDefault = false
-		}
-		v.isDefault = true
-	}
 	p.versions = append(p.versions, v)
+	if makeDefault {
+		p.enforce(v)
+	}
+}
+
+// enforce makes a version the default.
+func (p *iamPolicy) enforce(v *iamVersion) {
+	for _, other := range p.versions {
+		other.isDefault = other == v
+	}
 }
 
 // inForce is the version that is evaluated.
@@ -92,12 +96,15 @@ func (p *iamPolicy) version(arn, id string) (int, *awsError) {
 // iamParameters are those of the actions that the sandbox implements. All but
 // SetAsDefault must be given.
 var iamParameters = map[string][]string{
-	"CreatePolicyVersion": {"PolicyArn", "PolicyDocument", "SetAsDefault"},
-	"DeletePolicyVersion": {"PolicyArn", "VersionId"},
-	"GetPolicyVersion":    {"PolicyArn", "VersionId"},
-	"GetRole":             {"RoleName"},
-	"ListAccountAliases":  {},
-	"ListPolicyVersions":  {"PolicyArn"},
+	"CreatePolicyVersion":           {"PolicyArn", "PolicyDocument", "SetAsDefault"},
+	"DeletePolicyVersion":           {"PolicyArn", "VersionId"},
+	"DeleteRolePermissionsBoundary": {"RoleName"},
+	"GetPolicyVersion":              {"PolicyArn", "VersionId"},
+	"GetRole":                       {"RoleName"},
+	"ListAccountAliases":            {},
+	"ListPolicyVersions":            {"PolicyArn"},
+	"PutRolePermissionsBoundary":    {"RoleName", "PermissionsBoundary"},
+	"SetDefaultPolicyVersion":       {"PolicyArn", "VersionId"},
 }
 
 // iam answers a call of IAM. The caller holds a.mu. As at AWS, who may not do
@@ -119,7 +126,7 @@ func (a *AWS) iam(req *awsRequest) (awsAnswer, *awsError) {
 		resource = arn
 	case role != nil:
 		resource = role.ARN
-	case action == "GetRole":
+	case req.form.Has("RoleName"):
 		partition, _, _ := strings.Cut(caller.principal, ":iam::")
 		resource = partition + ":iam::" + caller.account + ":role/" + req.form.Get("RoleName")
 	}
@@ -132,6 +139,8 @@ func (a *AWS) iam(req *awsRequest) (awsAnswer, *awsError) {
 		return awsXML(http.StatusOK, iamAliasesResponse{RequestID: req.id}), nil
 	case "GetRole":
 		return iamGetRole(req, role)
+	case "DeleteRolePermissionsBoundary", "PutRolePermissionsBoundary":
+		return a.setBoundary(req, role)
 	}
 	policy := a.policies[arn]
 	if policy == nil {
@@ -142,6 +151,8 @@ func (a *AWS) iam(req *awsRequest) (awsAnswer, *awsError) {
 		return policy.create(req)
 	case "DeletePolicyVersion":
 		return policy.delete(req)
+	case "SetDefaultPolicyVersion":
+		return policy.setDefault(req)
 	case "GetPolicyVersion":
 		return policy.get(req)
 	default:
@@ -215,7 +226,16 @@ func (p *iamPolicy) delete(req *awsRequest) (awsAnswer, *awsError) {
 		return awsAnswer{}, &awsError{http.StatusConflict, "DeleteConflict", "Cannot delete the default version of a policy."}
 	}
 	p.versions = slices.Delete(p.versions, i, i+1)
-	return awsXML(http.StatusOK, iamDeleteVersionResponse{RequestID: req.id}), nil
+	return iamDone(req), nil
+}
+
+func (p *iamPolicy) setDefault(req *awsRequest) (awsAnswer, *awsError) {
+	i, refusal := p.version(req.form.Get("PolicyArn"), req.form.Get("VersionId"))
+	if refusal != nil {
+		return awsAnswer{}, refusal
+	}
+	p.enforce(p.versions[i])
+	return iamDone(req), nil
 }
 
 func (p *iamPolicy) get(req *awsRequest) (awsAnswer, *awsError) {
@@ -259,6 +279,20 @@ func iamGetRole(req *awsRequest, role *awsRole) (awsAnswer, *awsError) {
 	return awsXML(http.StatusOK, answer), nil
 }
 
+// setBoundary gives a role the boundary that the call names, or none. The caller
+// holds a.mu.
+func (a *AWS) setBoundary(req *awsRequest, role *awsRole) (awsAnswer, *awsError) {
+	if role == nil {
+		return awsAnswer{}, iamNoSuchEntity("The role with name " + req.form.Get("RoleName") + " cannot be found.")
+	}
+	boundary := req.form.Get("PermissionsBoundary")
+	if boundary != "" && a.policies[boundary] == nil {
+		return awsAnswer{}, iamNoSuchEntity("Scope ARN: " + boundary + " does not exist or is not attachable.")
+	}
+	role.Boundary = boundary
+	return iamDone(req), nil
+}
+
 func iamNoSuchEntity(message string) *awsError {
 	return &awsError{http.StatusNotFound, "NoSuchEntity", message}
 }
@@ -297,9 +331,15 @@ type iamListVersionsResponse struct {
 	RequestID   string          `xml:"ResponseMetadata>RequestId"`
 }
 
-type iamDeleteVersionResponse struct {
-	XMLName   xml.Name `xml:"https://iam.amazonaws.com/doc/2010-05-08/ DeletePolicyVersionResponse"`
-	RequestID string   `xml:"ResponseMetadata>RequestId"`
+// iamDoneResponse is the answer of what returns nothing.
+type iamDoneResponse struct {
+	XMLName   xml.Name
+	RequestID string `xml:"ResponseMetadata>RequestId"`
+}
+
+func iamDone(req *awsRequest) awsAnswer {
+	name := xml.Name{Space: "https://iam.amazonaws.com/doc/" + iamAPI + "/", Local: req.call.Action + "Response"}
+	return awsXML(http.StatusOK, iamDoneResponse{XMLName: name, RequestID: req.id})
 }
 
 type iamGetRoleResponse struct {

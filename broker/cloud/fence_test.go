@@ -80,7 +80,7 @@ func deployedPermissions(t *testing.T) string {
 func newFencedWorld(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.AddPolicy(adminLimits, allowAll)
+	w.AddPolicy(adminLimits, adminBoundary(t))
 	w.AddRole(sandbox.Role{
 		ARN: adminARN, MaxSessionDuration: 12 * time.Hour, Permissions: allowAll, Boundary: adminLimits,
 		Trust: sandbox.Trust{Principals: []string{w.user.ARN, baseRole}, TagSession: true, SetSourceIdentity: true},
@@ -128,9 +128,20 @@ func ended(n int) cloud.Fence {
 // GetCallerIdentity would be the same whatever is denied.
 func (w *world) aliases(t *testing.T, c broker.Credentials) string {
 	t.Helper()
+	_, err := w.as(c).ListAccountAliases(t.Context(), nil)
+	return refusalOf(t, err)
+}
+
+// as is IAM, called as a Session.
+func (w *world) as(c broker.Credentials) *iam.Client {
 	config := w.config().AWS
 	config.Credentials = credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretKey.Reveal(), c.SessionToken.Reveal())
-	_, err := iam.NewFromConfig(config).ListAccountAliases(t.Context(), nil)
+	return iam.NewFromConfig(config)
+}
+
+// refusalOf is the code of AWS's refusal, or "".
+func refusalOf(t *testing.T, err error) string {
+	t.Helper()
 	var api smithy.APIError
 	if err != nil && !errors.As(err, &api) {
 		t.Fatal(err)

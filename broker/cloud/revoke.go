@@ -3,13 +3,9 @@ package cloud
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"reflect"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/smithy-go"
-	"github.com/oklog/ulid/v2"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -35,12 +30,9 @@ const (
 	revokerMargin  = time.Minute      // before its end, a session is used no more
 )
 
-// What IAM takes of a managed policy. Source: the IAM and STS quotas. The
-// document that is published here has no white space, which would not count.
-const (
-	maxBoundary = 6144 // characters
-	maxVersions = 5
-)
+// maxVersions is how many versions a managed policy can have. Source: the IAM
+// and STS quotas.
+const maxVersions = 5
 
 // publishTries is how often a Publish looks again because somebody else changed
 // the versions under it. Whenever that happens, the other one got ahead.
@@ -120,7 +112,7 @@ func (r *Revoker) Publish(ctx context.Context, f Fence) error {
 	if role.partition != f.Partition || role.account != f.AccountID {
 		return fmt.Errorf("%s is not in the account %s of %s: %w", f.RoleARN, f.AccountID, f.Partition, broker.ErrInvalid)
 	}
-	document, err := boundaryDocument(f.Deny)
+	document, err := boundaryDocument(role, f.Deny)
 	if err != nil {
 		return err
 	}
@@ -299,61 +291,4 @@ func iamCode(err error) string {
 		return ""
 	}
 	return api.ErrorCode()
-}
-
-// A boundaryStatement is one of a boundary, in IAM's own names.
-type boundaryStatement struct {
-	Effect, Action, Resource string
-	Condition                conditions `json:",omitempty"`
-}
-
-// boundaryDocument returns the boundary, as JSON, that denies everything to the
-// Sessions of deny. The same Sessions always give the same document.
-//
-// A session's aws:userid is AROA…:<user>@<session ID>, so the session's ID at
-// the end of it is enough.
-func boundaryDocument(deny []Denied) (string, error) {
-	var ended values
-	for _, d := range deny {
-		if id, err := ulid.ParseStrict(d.SessionID); err != nil || id.String() != d.SessionID { // case counts to AWS
-			return "", fmt.Errorf("%q is not the ID of a session: %w", d.SessionID, broker.ErrInvalid)
-		}
-		ended = append(ended, "*@"+d.SessionID)
-	}
-	ended = sortedSet(ended)
-	document, err := boundaryDenying(ended)
-	if err != nil || len(document) <= maxBoundary {
-		return document, err
-	}
-	fit := sort.Search(len(ended), func(n int) bool {
-		document, _ := boundaryDenying(ended[:n+1])
-		return len(document) > maxBoundary
-	})
-	return "", &TooMany{Given: len(ended), Fit: fit}
-}
-
-// boundaryDenying renders a boundary that denies everything to the userids.
-func boundaryDenying(userids values) (string, error) {
-	statements := []boundaryStatement{{Effect: "Allow", Action: "*", Resource: "*"}}
-	if len(userids) > 0 {
-		statements = append(statements, boundaryStatement{
-			Effect: "Deny", Action: "*", Resource: "*", Condition: conditions{"StringLike": {"aws:userid": userids}},
-		})
-	}
-	document, err := json.Marshal(struct {
-		Version   string
-		Statement []boundaryStatement
-	}{"2012-10-17", statements})
-	return string(document), err
-}
-
-// sameDocument says whether IAM, which escapes what it returns as in a URL,
-// holds the document. Order within objects and white space do not matter.
-func sameDocument(held, document string) bool {
-	held, err := url.PathUnescape(held)
-	if err != nil {
-		return false
-	}
-	var a, b any
-	return json.Unmarshal([]byte(held), &a) == nil && json.Unmarshal([]byte(document), &b) == nil && reflect.DeepEqual(a, b)
 }

@@ -3,14 +3,10 @@ package cloud_test
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/cloud"
@@ -57,27 +53,6 @@ func TestPublish(t *testing.T) {
 				t.Errorf("%s: %s got %q, want %q", step.name, name, got, want)
 			}
 		}
-	}
-}
-
-func TestBoundaryDocument(t *testing.T) {
-	w := newFencedWorld(t)
-	if err := newRevoker(t, w.config()).Publish(t.Context(), fence(sessionID(2), sessionID(1), sessionID(3), sessionID(1))); err != nil {
-		t.Fatal(err)
-	}
-	got, _ := w.boundary(t)
-	file := filepath.Join("testdata", "boundary.json")
-	if *update {
-		if err := os.WriteFile(file, []byte(got+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got+"\n"); diff != "" {
-		t.Errorf("boundary (-want +got):\n%s", diff)
 	}
 }
 

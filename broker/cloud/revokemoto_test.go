@@ -72,7 +72,7 @@ func TestPublishInMoto(t *testing.T) {
 	in := func(arn string) string { return strings.Replace(arn, account, motoAccount, 1) }
 	client := iam.NewFromConfig(c.AWS)
 	boundary, err := client.CreatePolicy(t.Context(), &iam.CreatePolicyInput{
-		PolicyName: aws.String("starback-Admin"), Path: aws.String("/starback-boundary/"), PolicyDocument: aws.String(allowAll),
+		PolicyName: aws.String("starback-Admin"), Path: aws.String("/starback-boundary/"), PolicyDocument: aws.String(in(adminBoundary(t))),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -72,6 +72,7 @@ func RoleTemplate(roles []*policy.Role, o TemplateOptions) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	err = roleTemplate.Execute(&b, map[string]any{
+		"KeepVersions": keepVersions, "KeepBoundaries": keepBoundaries,
 		"Roles": namesOf(roles), "Target": target, "Seconds": int(longest / time.Second), "Boundary": !o.NoBoundary,
 		"Trust": trust, "Permissions": may.document, "PermissionARNs": may.arns,
 	})
@@ -80,20 +81,6 @@ func RoleTemplate(roles []*policy.Role, o TemplateOptions) ([]byte, error) {
 	}
 	return b.Bytes(), nil
 }
-
-// BoundaryARN returns the ARN of the permissions boundary that RoleTemplate
-// gives the IAM role of r: a managed policy with a path of its own, so that a
-// permission can be limited to boundaries, and the IAM role's name, which is
-// unique in its account. It is empty when r's ARN is not an IAM role's.
-func BoundaryARN(r *policy.Role) string {
-	id, ok := parseIdentity(r.ARN)
-	if !ok || id.kind != "role" {
-		return ""
-	}
-	return id.boundaryARN()
-}
-
-const boundaryPath = "/starback-boundary/"
 
 // sameTarget returns the IAM role that all Roles stand for, by path and name.
 func sameTarget(roles []*policy.Role) (identity, error) {
@@ -206,6 +193,12 @@ func indent(document, prefix string) (string, error) {
 	return b.String(), err
 }
 
+// jsonText writes a list as JSON, on one line.
+func jsonText(list values) (string, error) {
+	text, err := json.Marshal(list)
+	return string(bytes.ReplaceAll(text, []byte(`","`), []byte(`", "`))), err
+}
+
 // namesOf returns the names of roles.
 func namesOf(roles []*policy.Role) []string {
 	var names []string
@@ -222,15 +215,16 @@ func namesOf(roles []*policy.Role) []string {
 // The boundary's name, path and description must stay as they are. AWS makes a
 // new policy when one of them changes, and CloudFormation refuses to while the
 // name is taken.
-var roleTemplate = template.Must(template.New("role").Funcs(template.FuncMap{"text": strconv.Quote, "join": strings.Join, "indent": indent}).Parse(
+var roleTemplate = template.Must(template.New("role").Funcs(template.FuncMap{"text": strconv.Quote, "join": strings.Join, "indent": indent, "json": jsonText}).Parse(
 	`# The IAM role behind {{join .Roles ", "}}. Made by: starback role render
 AWSTemplateFormatVersion: "2010-09-09"
 Description: An IAM role that is requested through Starback.
 Resources:
 {{- if .Boundary}}
-  # The most that any session of the role may do. Starback ends a session with a
-  # newer version of this policy, so IAM may hold more than is written here. It
-  # goes with the role: what it denies, it denies to the role's sessions.
+  # The most that any session of the role may do: anything but to change
+  # boundaries. Starback ends a session with a newer version of this policy, so
+  # IAM may hold more than is written here. It goes with the role: what it
+  # denies, it denies to the role's sessions.
   Boundary:
     Type: AWS::IAM::ManagedPolicy
     DeletionPolicy: Delete
@@ -242,7 +236,15 @@ Resources:
       PolicyDocument:
         {
           "Version": "2012-10-17",
-          "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+          "Statement": [
+            {"Effect": "Allow", "Action": "*", "Resource": "*"},
+            {
+              "Effect": "Deny",
+              "Action": {{json .KeepVersions}},
+              "Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy` + boundaryPath + `*"}
+            },
+            {"Effect": "Deny", "Action": {{json .KeepBoundaries}}, "Resource": "*"}
+          ]
         }
 {{- end}}
   Role:

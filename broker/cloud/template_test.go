@@ -204,20 +204,6 @@ func TestRoleTemplateSaysWhatThePolicyDoes(t *testing.T) {
 	}
 }
 
-func TestBoundaryARN(t *testing.T) {
-	tests := []struct{ arn, want string }{
-		{"arn:aws:iam::111122223333:role/starback/Admin", "arn:aws:iam::111122223333:policy/starback-boundary/starback-Admin"},
-		{"arn:aws-cn:iam::222233334444:role/Ops", "arn:aws-cn:iam::222233334444:policy/starback-boundary/starback-Ops"},
-		{"arn:aws:iam::111122223333:user/Admin", ""},
-		{"", ""},
-	}
-	for _, tt := range tests {
-		if got := cloud.BoundaryARN(&policy.Role{ARN: tt.arn}); got != tt.want {
-			t.Errorf("%q: got %q, want %q", tt.arn, got, tt.want)
-		}
-	}
-}
-
 func TestRoleTemplateRefuses(t *testing.T) {
 	user := cloud.TemplateOptions{Trust: []string{baseUser}}
 	trusting := func(arns ...string) cloud.TemplateOptions { return cloud.TemplateOptions{Trust: arns} }
