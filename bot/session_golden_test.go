@@ -75,6 +75,10 @@ func TestGoldenSessions(t *testing.T) {
 		"ended":                endedMessage(&one, "", noon),
 		"ended-one":            endedMessage(&three, three.Sessions[0].ID, noon),
 		"ended-longest":        endedMessage(&longest, longest.Sessions[0].ID, noon),
+		"ended-late":           endedFor(&one, told("alice", one.Slack, 1)),
+		"ended-late-for":       endedFor(&three, told("carol", broker.SlackID{Team: "T012AB", User: "U0789"}, 3)),
+		"ended-by-other":       endedFor(&one, told("carol", one.Slack, 1)),
+		"ended-switched-off":   endedFor(&three, told(broker.ActorStarback, one.Slack, 3)),
 		"nothing-to-end":       nothingToEnd(),
 		"not-ended-boundary":   failing(broker.FaultNoBoundary),
 		"not-ended-full":       failing(broker.FaultBoundaryFull),
@@ -93,6 +97,15 @@ func TestGoldenSessions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, "session-"+name, answered(t, m, false)) })
 	}
+}
+
+// told is the end of n Sessions that by wanted, as to hears of it.
+func told(by string, to broker.SlackID, n int) *broker.Event {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = withSessions(n, func(*broker.Request) {}).Sessions[i].ID
+	}
+	return &broker.Event{Event: broker.EventEnded, Actor: by, Slack: to.String(), SessionID: strings.Join(ids, ", ")}
 }
 
 func consoleOf(t *testing.T, i broker.Issued) message {

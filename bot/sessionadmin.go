@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 )
@@ -15,7 +13,7 @@ import (
 // endAny ends a Session of anybody's, named by its own ID or by its access key
 // ID.
 func (w *Worker) endAny(ctx context.Context, a *broker.Admin, args []string) (message, error) {
-	e, err := issuedAs(ctx, a, strings.ToUpper(args[0]))
+	e, err := w.Broker.FindIssued(ctx, strings.ToUpper(args[0]))
 	if err != nil {
 		return message{}, err
 	}
@@ -33,32 +31,6 @@ func (w *Worker) endAny(ctx context.Context, a *broker.Admin, args []string) (me
 		return notEnded(&r, fault, w.Now()), nil
 	default:
 		return message{}, err
-	}
-}
-
-// issuedAs finds the Event of a Session's being issued, by the Session's ID or
-// by its access key ID. The first tells when the Session began, and it was
-// issued within its lease. What was issued a moment ago may not be found yet.
-func issuedAs(ctx context.Context, a *broker.Admin, id string) (broker.Event, error) {
-	q := broker.EventQuery{AccessKeyID: id}
-	if began, err := ulid.ParseStrict(id); err == nil {
-		at := ulid.Time(began.Time())
-		q = broker.EventQuery{Since: at.Add(-broker.LeaseFor), Until: at.Add(2 * broker.LeaseFor)}
-	}
-	for {
-		events, err := a.Archive.Events(ctx, q)
-		if err != nil {
-			return broker.Event{}, err
-		}
-		for _, e := range events {
-			if e.Event == broker.EventIssued && (e.SessionID == id || e.AccessKeyID == id) {
-				return e, nil
-			}
-		}
-		if len(events) == 0 {
-			return broker.Event{}, fmt.Errorf("nothing was issued as %s: %w", id, broker.ErrNotFound)
-		}
-		q.After = events[len(events)-1].ID
 	}
 }
 

@@ -142,6 +142,30 @@ func endedMessage(r *broker.Request, session string, now time.Time) message {
 	return say(words, requestLine(r.ID))
 }
 
+// endedFor tells the account of e that Sessions were ended: whoever wanted it
+// and was told to wait, or the requester, if it was somebody else.
+func endedFor(r *broker.Request, e *broker.Event) message {
+	ids := strings.Split(e.SessionID, ", ")
+	what, them := "the session `"+ids[0]+"`", "it"
+	if len(ids) > 1 {
+		what, them = fmt.Sprintf("%d sessions", len(ids)), "them"
+	}
+	what += fmt.Sprintf(" of %s in %s", word(string(r.Role)), accountName(r))
+	end := fmt.Sprintf("AWS denies %s everything from now on.", them)
+	var words string
+	switch {
+	case e.Slack != r.Slack.String():
+		words = fmt.Sprintf("✅  Ended now, as you wanted: %s, held by `%s`. %s", what, r.User, end)
+	case e.Actor == string(r.User):
+		words = fmt.Sprintf("✅  Ended now, as you wanted: %s. %s", what, end)
+	case e.Actor == broker.ActorStarback:
+		words = fmt.Sprintf("⛔  Ended, because your access to Starback was switched off: %s. %s", what, end)
+	default:
+		words = fmt.Sprintf("⛔  Ended by %s: %s. %s If you still need the role, ask again.", word(e.Actor), what, end)
+	}
+	return say(words, requestLine(r.ID))
+}
+
 // nothingToEnd answers whoever ends what is over.
 func nothingToEnd() message {
 	return say("There is nothing to end: it was ended before, or has expired by itself.", "")

@@ -85,6 +85,8 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 		return "", c.write(ctx, t.To.Slack, endingMessage(t))
 	case t.Kind == broker.NoticeEnding && t.Request != nil:
 		return "", c.tellWindowEnds(ctx, t.Request)
+	case t.Kind == broker.NoticeEnded && t.Request != nil:
+		return "", c.tellEnded(ctx, t)
 	case t.Kind == broker.NoticeApproval && t.Request != nil:
 		return c.tellApprovers(ctx, t)
 	case t.Kind == broker.NoticeRemind && t.Request != nil:
@@ -126,6 +128,20 @@ func (c *Client) tellRequester(ctx context.Context, r *broker.Request) error {
 		return nil
 	}
 	return c.write(ctx, r.Slack, outcomeMessage(r))
+}
+
+// tellEnded tells those concerned that Sessions of a Request were ended.
+func (c *Client) tellEnded(ctx context.Context, t broker.Telling) error {
+	for _, n := range t.Notices {
+		to, err := broker.ParseSlackID(n.Event.Slack)
+		if err != nil {
+			return err
+		}
+		if err := c.write(ctx, to, endedFor(t.Request, n.Event)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keep brings a message up to date, or posts it where there is none at ts, and

@@ -22,7 +22,7 @@ import (
 )
 
 // Config is what a Broker works with. All of it is required, but for the
-// Revoker.
+// Revoker and the Lag.
 type Config struct {
 	Ledger     Ledger
 	Identities IdentityBook
@@ -41,6 +41,9 @@ type Config struct {
 	Journal    *Journal
 	Now        func() time.Time
 	Entropy    io.Reader // random bytes; safe for concurrent use
+	// Lag is how long it may take until what was issued is found by whoever
+	// looks for it: the sweep's time, and that of the store's indexes.
+	Lag time.Duration
 }
 
 // A Broker carries out what surfaces ask for. It is safe for concurrent use.

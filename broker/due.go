@@ -21,7 +21,7 @@ const (
 
 // noticeKinds are the kinds of Notices, in the order in which they are told.
 var noticeKinds = []NoticeKind{
-	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeOutcome, NoticeEnding, NoticeExpiring,
+	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeOutcome, NoticeEnding, NoticeEnded, NoticeExpiring,
 	NoticeFence, NoticeLapse, NoticeClose,
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,55 +47,6 @@ func (b *Broker) End(ctx context.Context, e Ending) (Request, error) {
 	})
 }
 
-// EndUser ends whatever a User holds, for an administrator or because the User
-// was switched off. It returns how many Requests had something to end.
-func (b *Broker) EndUser(ctx context.Context, name policy.UserName, by Author) (int, error) {
-	open, err := b.Requests.OpenRequests(ctx, name, b.now())
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	var errs []error
-	for _, r := range open {
-		_, err := b.end(ctx, r.ID, "", by.Name, by.Slack, nil)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		n++
-		errs = append(errs, err)
-	}
-	return n, errors.Join(errs...)
-}
-
-// EndRole ends whatever anybody holds of a Role, for an administrator.
-func (b *Broker) EndRole(ctx context.Context, role policy.RoleName, by Author) (int, error) {
-	now := b.now()
-	ended := map[string]bool{}
-	var errs []error
-	// No Session is older than AWS lets one be.
-	for q := (EventQuery{Role: role, Since: now.Add(-policy.MaxDuration)}); ; {
-		events, err := b.Archive.Events(ctx, q)
-		if err != nil {
-			return len(ended), err
-		}
-		for _, e := range events {
-			if e.Event != EventIssued || ended[e.RequestID] || !now.Before(e.ExpiresAt) {
-				continue
-			}
-			_, err := b.end(ctx, e.RequestID, "", by.Name, by.Slack, nil)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			ended[e.RequestID] = true
-			errs = append(errs, err)
-		}
-		if len(events) == 0 {
-			return len(ended), errors.Join(errs...)
-		}
-		q.After = events[len(events)-1].ID
-	}
-}
-
 // live says whether the Session can still be used at now.
 func (s Session) live(now time.Time) bool {
 	return s.State == SessionIssued && now.Before(s.ExpiresAt) && s.EndedAt.IsZero()
@@ -113,7 +65,7 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 		for i, s := range r.Sessions {
 			if (session == "" || s.ID == session) && s.live(now) {
 				if s.EndAsked.IsZero() {
-					r.Sessions[i].EndAsked = now
+					r.Sessions[i].EndAsked, r.Sessions[i].EndBy, r.Sessions[i].EndFor = now, by, slack
 				}
 				ids = append(ids, s.ID)
 			}
@@ -152,13 +104,13 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 	if err != nil {
 		return r, err
 	}
-	return b.fenceRequest(ctx, r)
+	return b.fenceRequest(ctx, r, false)
 }
 
 // fenceRequest has AWS deny the Sessions of a Request that are to be ended, and
 // records that it does. Each is denied at the IAM role that it is of: the Role
-// may stand for another by now.
-func (b *Broker) fenceRequest(ctx context.Context, r Request) (Request, error) {
+// may stand for another by now. Late says that nobody waits to hear of it.
+func (b *Broker) fenceRequest(ctx context.Context, r Request, late bool) (Request, error) {
 	now := b.now()
 	roles := map[string]*policy.Role{}
 	ended := map[string][]Ended{}
@@ -180,21 +132,29 @@ func (b *Broker) fenceRequest(ctx context.Context, r Request) (Request, error) {
 			continue
 		}
 		var err error
-		if r, err = b.recordEnded(ctx, r.ID, sessions, now); err != nil {
+		if r, err = b.recordEnded(ctx, r.ID, sessions, late, now); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return r, errors.Join(errs...)
 }
 
-// recordEnded writes that AWS denies Sessions of a Request.
-func (b *Broker) recordEnded(ctx context.Context, id string, ended []Ended, now time.Time) (Request, error) {
+// recordEnded writes that AWS denies Sessions of a Request. Its requester hears
+// of it if somebody else wanted it; whoever did, if it comes late.
+func (b *Broker) recordEnded(ctx context.Context, id string, ended []Ended, late bool, now time.Time) (Request, error) {
 	after, err := b.step(ctx, id, now, func(r *Request) (*Event, error) {
 		var ids []string
+		tell := map[SlackID]string{} // who wanted it, by who hears of it
 		for i, s := range r.Sessions {
 			if s.EndedAt.IsZero() && slices.ContainsFunc(ended, func(e Ended) bool { return e.SessionID == s.ID }) {
 				r.Sessions[i].EndedAt = now
 				ids = append(ids, s.ID)
+				if late && !s.EndFor.IsZero() {
+					tell[s.EndFor] = s.EndBy
+				}
+				if !r.Slack.IsZero() && s.EndFor != r.Slack {
+					tell[r.Slack] = s.EndBy
+				}
 			}
 		}
 		if len(ids) == 0 {
@@ -202,6 +162,11 @@ func (b *Broker) recordEnded(ctx context.Context, id string, ended []Ended, now 
 		}
 		e := b.requestEvent(EventEnded, *r, now)
 		e.Actor, e.SessionID, e.Outcome = ActorStarback, strings.Join(ids, ", "), OutcomeOK
+		for _, who := range slices.SortedFunc(maps.Keys(tell), func(a, b SlackID) int { return strings.Compare(a.String(), b.String()) }) {
+			about := e
+			about.Actor, about.Slack = tell[who], who.String()
+			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeEnded, Due: now, Event: &about})
+		}
 		return &e, nil
 	})
 	var settled *Settled
@@ -227,9 +192,9 @@ func (b *Broker) endDue(ctx context.Context, t Telling) error {
 	var err error
 	switch {
 	case t.Request != nil:
-		_, err = b.fenceRequest(ctx, *t.Request)
+		_, err = b.fenceRequest(ctx, *t.Request, true)
 	case t.User != nil && (!t.User.Enabled || t.User.Removed):
-		_, err = b.EndUser(ctx, t.User.Name, Author{Name: ActorStarback})
+		_, err = b.endings(Author{Name: ActorStarback}).look(ctx, 0, func(e *endings) error { return e.user(ctx, t.User.Name) })
 	}
 	var f *Fault
 	if errors.As(err, &f) && f.Code == FaultNoBoundary {

@@ -124,6 +124,9 @@ const (
 	// NoticeFence tells nobody: it is when Sessions that are to be ended are
 	// tried again, of a Request or of a User who was switched off.
 	NoticeFence NoticeKind = "fence"
+	// NoticeEnded tells the account of its Event that Sessions were ended: a
+	// requester, if somebody else wanted it, or whoever did, if it took long.
+	NoticeEnded NoticeKind = "ended"
 	// NoticeEnding tells the requester that a window is about to end.
 	NoticeEnding NoticeKind = "ending"
 	// NoticeExpiring tells a User, or an application's owner, that their access

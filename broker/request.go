@@ -171,6 +171,8 @@ type Session struct {
 	RoleARN       string    `json:"role_arn,omitempty"` // the IAM role it is of, whatever the Role has become since
 	Region        string    `json:"region,omitempty"`   // where STS was called, if not in Starback's own
 	EndAsked      time.Time `json:"end_asked,omitzero"` // when somebody wanted it ended before its time
+	EndBy         string    `json:"end_by,omitempty"`   // who did
+	EndFor        SlackID   `json:"end_for,omitzero"`   // their account in Slack, if they have one
 	EndedAt       time.Time `json:"ended_at,omitzero"`  // when AWS denied it
 }
 

@@ -20,6 +20,10 @@ import (
 // Slack, to ask again.
 const consoleIssuer = "https://app.slack.com/"
 
+// lag is broker.Config's own: the sweep comes at once, and DynamoDB's indexes
+// are mostly within a second.
+const lag = 3 * time.Second
+
 // A Store is what the broker needs of one.
 type Store interface {
 	broker.Ledger
@@ -61,7 +65,7 @@ func New(cfg config.Config, awsCfg aws.Config, db Store, out io.Writer) (*Parts,
 		Broker: broker.New(broker.Config{
 			Ledger: db, Identities: db, Users: db, Policies: db, Requests: db, Fences: db, Proposals: db, Tokens: db, Archive: db, Outbox: db,
 			Minter: minter, Revoker: cloud.NewRevoker(minter), Directory: slack, Teller: slack,
-			Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader,
+			Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader, Lag: lag,
 		}),
 	}, nil
 }
