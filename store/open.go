@@ -49,10 +49,7 @@ type Store interface {
 	Close() error
 }
 
-var (
-	_ Store = (*SQLite)(nil)
-	_ Store = (*DynamoDB)(nil)
-)
+var _ Store = (*DynamoDB)(nil)
 
 // A Visitor is shown items, one at a time. A kind for which it has no function
 // is left out.
@@ -116,11 +113,7 @@ func Open(ctx context.Context, spec string, opts Options) (Store, error) {
 		return nil, err
 	}
 	if s.Engine == EngineSQLite {
-		db, err := OpenSQLite(ctx, s.Name, SQLiteOptions{MaxJobs: opts.MaxJobs})
-		if err != nil {
-			return nil, err
-		}
-		return db, nil
+		return openFile(ctx, s.Name, opts)
 	}
 	cfg, err := opts.AWS(ctx)
 	if err != nil {

@@ -1,3 +1,5 @@
+//go:build !nosqlite
+
 package store
 
 import (
@@ -31,6 +33,8 @@ var (
 	_ broker.Archive      = (*SQLite)(nil)
 	_ broker.Outbox       = (*SQLite)(nil)
 	_ broker.Queue        = (*SQLite)(nil)
+
+	_ Store = (*SQLite)(nil)
 )
 
 const (
@@ -42,8 +46,6 @@ const (
 	// readCache is how many KiB of the file each of them keeps in memory: the
 	// way to any of 100,000 Users. A smaller file takes less.
 	readCache = 64 << 10
-	// defaultMaxJobs is SQLiteOptions.MaxJobs where it is 0.
-	defaultMaxJobs = 1000
 )
 
 // SQLiteOptions are choices for a SQLite store. The zero value is a good one.
@@ -99,6 +101,15 @@ func OpenSQLite(ctx context.Context, path string, opts SQLiteOptions) (*SQLite, 
 		return nil, errors.Join(unavailable("opening "+path, err), s.writer.Close())
 	}
 	return s, nil
+}
+
+// openFile is Open's for a file.
+func openFile(ctx context.Context, path string, opts Options) (Store, error) {
+	db, err := OpenSQLite(ctx, path, SQLiteOptions{MaxJobs: opts.MaxJobs})
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
 }
 
 // createFile makes an empty file at path, and the folders it lacks, unless

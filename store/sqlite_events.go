@@ -1,3 +1,5 @@
+//go:build !nosqlite
+
 package store
 
 import (
@@ -6,10 +8,6 @@ import (
 
 	"github.com/starback/starback/broker"
 )
-
-// eventsPage is how many Events a query returns that names no limit, as
-// broker.EventQuery says.
-const eventsPage = 100
 
 // Append implements broker.Archive. The Events go into one transaction to share
 // its sync; each stands for itself.

@@ -1,3 +1,5 @@
+//go:build !nosqlite
+
 package store
 
 import (
@@ -9,11 +11,6 @@ import (
 
 	"github.com/starback/starback/broker"
 )
-
-// settleTries is how often Settle starts again because somebody else changed
-// the aggregate meanwhile. Each time somebody else has made progress, so that
-// even a crowd of this many writers is outlasted.
-const settleTries = 100
 
 // pendingStatement reads what is due by ?1, at most ?2, the longest due first.
 const pendingStatement = `

@@ -1,12 +1,11 @@
+//go:build !nosqlite
+
 package store
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"database/sql"
 	"errors"
-	"io"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -151,34 +150,4 @@ func (s *SQLite) document(ctx context.Context, digest string) (*policy.Document,
 		return nil, damaged("document", digest)
 	}
 	return doc, nil
-}
-
-// pack returns doc, encoded and compressed.
-func pack(doc *policy.Document) ([]byte, error) {
-	plain, err := doc.Encode()
-	if err != nil {
-		return nil, err
-	}
-	var packed bytes.Buffer
-	w := gzip.NewWriter(&packed)
-	if _, err := w.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return packed.Bytes(), nil
-}
-
-// unpack reads what pack wrote. The checksum that gzip adds tells of damage.
-func unpack(packed []byte) (*policy.Document, error) {
-	r, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	plain, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	return policy.Decode(plain)
 }

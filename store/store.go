@@ -30,6 +30,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,6 +40,18 @@ import (
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 )
+
+// defaultMaxJobs is how many Jobs may wait where the options say 0.
+const defaultMaxJobs = 1000
+
+// eventsPage is how many Events a query returns that names no limit, as
+// broker.EventQuery says.
+const eventsPage = 100
+
+// settleTries is how often Settle starts again because somebody else changed
+// the aggregate meanwhile. Each time somebody else has made progress, so that
+// even a crowd of this many writers is outlasted.
+const settleTries = 100
 
 // unavailable says that doing what failed because of the engine, the disk or
 // the caller's context. It wraps broker.ErrUnavailable and the cause.
@@ -133,4 +146,34 @@ func owner(u broker.User) policy.UserName {
 		return ""
 	}
 	return u.Owner
+}
+
+// pack returns doc, encoded and compressed.
+func pack(doc *policy.Document) ([]byte, error) {
+	plain, err := doc.Encode()
+	if err != nil {
+		return nil, err
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
+}
+
+// unpack reads what pack wrote. The checksum that gzip adds tells of damage.
+func unpack(packed []byte) (*policy.Document, error) {
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Decode(plain)
 }

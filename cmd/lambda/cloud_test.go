@@ -65,7 +65,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(folder, "bootstrap")
-	cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", path, ".")
+	cmd := exec.Command("go", "build", "-tags", "lambda.norpc,nosqlite", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

@@ -27,7 +27,7 @@ func TestColdStart(t *testing.T) {
 	folder := t.TempDir()
 	stripped := func(name, pkg string) string {
 		path := filepath.Join(folder, name, "bootstrap")
-		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", path, pkg)
+		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc,nosqlite", "-ldflags", "-s -w", "-o", path, pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
