@@ -31,14 +31,9 @@ type memory struct {
 	mu   sync.Mutex
 	jobs map[string]broker.Job
 	full error
-	slow bool
 }
 
-func (q *memory) Enqueue(ctx context.Context, j broker.Job) error {
-	if q.slow {
-		<-ctx.Done()
-		return fmt.Errorf("%w: %w", ctx.Err(), broker.ErrUnavailable)
-	}
+func (q *memory) Enqueue(_ context.Context, j broker.Job) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.full != nil {

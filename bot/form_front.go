@@ -12,9 +12,14 @@ import (
 	"github.com/starback/starback/broker"
 )
 
-// formBudget is how long reading the facts and opening the form may take. The
-// rest of the 3 s that Slack waits is left for putting a Job on the queue.
-const formBudget = 800 * time.Millisecond
+const (
+	// formBudget is how long reading what a form shows may take, and opening it
+	// where something else must follow if that fails.
+	formBudget = 800 * time.Millisecond
+	// tellBudget is what queueing leaves of the time for saying, in a modal that
+	// is open, that nothing will come.
+	tellBudget = 500 * time.Millisecond
+)
 
 // staleHash is Slack's word for a view that has changed since.
 const staleHash = "hash_conflict"
@@ -44,20 +49,33 @@ func (f *Front) commandForm(ctx context.Context, w work, c command) bool {
 	if !f.draws() || c.verb != verbForm && (c.verb != verbRole || c.role != "") {
 		return false
 	}
-	ctx, stop := context.WithTimeout(ctx, formBudget)
-	defer stop()
-	me, err := f.View.Me(ctx, w.Caller)
+	me, err := f.me(ctx, w.Caller)
 	if errors.Is(err, broker.ErrDenied) {
 		return f.openLater(ctx, w, "") == nil
 	}
 	if err != nil || len(me.Roles) == 0 {
 		return false
 	}
-	if _, err := f.Views.openView(ctx, w.Key, formView(me, draft{})); err != nil {
+	if _, err := f.open(ctx, w.Key, formView(me, draft{})); err != nil {
 		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
 		return false
 	}
 	return true
+}
+
+// me reads what a form shows of somebody.
+func (f *Front) me(ctx context.Context, caller broker.SlackID) (broker.Me, error) {
+	ctx, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	return f.View.Me(ctx, caller)
+}
+
+// open opens a modal and returns its id, soon enough for something else to be
+// done if it fails.
+func (f *Front) open(ctx context.Context, trigger string, v slack.ModalViewRequest) (id string, err error) {
+	ctx, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	return f.Views.openView(ctx, trigger, v)
 }
 
 // shortcut opens the form for a shortcut. One chosen on a message begins the
@@ -68,9 +86,7 @@ func (f *Front) shortcut(ctx context.Context, p interaction) Reply {
 		return ok
 	}
 	w := work{Caller: p.caller(), Key: p.TriggerID, Received: f.Now()}
-	ctx, stop := context.WithTimeout(ctx, ackBudget)
-	defer stop()
-	me, err := f.View.Me(ctx, w.Caller)
+	me, err := f.me(ctx, w.Caller)
 	var view slack.ModalViewRequest
 	switch {
 	case errors.Is(err, broker.ErrDenied):
@@ -102,36 +118,44 @@ func firstView(me broker.Me, reason string) slack.ModalViewRequest {
 
 // openLater opens a modal at once and has a Worker draw the form in it. The View
 // knows only what Starback knew before; a Worker asks Slack who somebody is, and
-// records a refusal. It fails if nothing was opened.
+// records a refusal. It fails if nothing was opened, or if what was opened can
+// say neither the one nor the other.
 func (f *Front) openLater(ctx context.Context, w work, reason string) error {
-	id, err := f.Views.openView(ctx, w.Key, workingView())
+	id, err := f.open(ctx, w.Key, workingView())
 	if err != nil {
 		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
 		return err
 	}
-	ctx = context.WithoutCancel(ctx) // queueing has a budget of its own
+	// What is open now is seen to even if Slack hangs up.
+	end, _ := ctx.Deadline() // every request has one
+	ctx, stop := context.WithDeadline(context.WithoutCancel(ctx), end)
+	defer stop()
+	queueing, stop := context.WithDeadline(ctx, end.Add(-tellBudget))
+	defer stop()
 	todo := work{Kind: workOpening, Caller: w.Caller, Key: w.Key, Received: w.Received, View: id, Text: reason}
-	if f.enqueue(ctx, todo) == nil {
+	if f.enqueue(queueing, todo) == nil {
 		return nil
 	}
-	ctx, stop := context.WithTimeout(ctx, formBudget)
-	defer stop()
 	if _, err := f.Views.updateView(ctx, id, "", modal(notTaken(""))); err != nil {
 		f.Log.Error("could not say that the form will not come", "slack", w.Caller, "err", err)
+		return err
 	}
 	return nil
 }
 
-// suggest answers what somebody types into the menu of roles.
+// suggest answers what somebody types into the menu of roles. What cannot be
+// looked up is a failure, which Slack shows: an empty menu would say that there
+// is nothing to ask for.
 func (f *Front) suggest(ctx context.Context, p interaction) Reply {
 	if !f.draws() || p.ActionID != actionRole {
 		return Reply{Status: http.StatusOK}
 	}
-	ctx, stop := context.WithTimeout(ctx, ackBudget)
-	defer stop()
 	me, err := f.View.Me(ctx, p.caller())
 	if err != nil {
 		f.Log.Warn("could not read the roles to offer", "slack", p.caller(), "err", err)
+	}
+	if err != nil && !errors.Is(err, broker.ErrDenied) {
+		return Reply{Status: http.StatusServiceUnavailable}
 	}
 	body, err := options(me.Roles, p.Value)
 	if err != nil {
@@ -141,20 +165,20 @@ func (f *Front) suggest(ctx context.Context, p interaction) Reply {
 	return Reply{Status: http.StatusOK, Body: body}
 }
 
-// chosen brings the form up to date with the role that was chosen. A view that
-// has changed since stays as it is: another answer is on its way to it.
+// chosen brings the form up to date with the role that was chosen, or has Slack
+// show that it could not. A view that has changed since stays as it is: another
+// answer is on its way to it.
 func (f *Front) chosen(ctx context.Context, p interaction) Reply {
 	if !f.draws() {
 		return Reply{Status: http.StatusOK}
 	}
-	ctx, stop := context.WithTimeout(ctx, ackBudget)
-	defer stop()
 	me, err := f.View.Me(ctx, p.caller())
 	if err == nil {
 		_, err = f.Views.updateView(ctx, p.View.ID, p.View.Hash, formView(me, p.View.draft()))
 	}
 	if err != nil && slackCode(err) != staleHash {
 		f.Log.Warn("could not bring the form up to date", "slack", p.caller(), "err", err)
+		return Reply{Status: http.StatusServiceUnavailable}
 	}
 	return Reply{Status: http.StatusOK}
 }
@@ -170,9 +194,7 @@ func (f *Front) submitted(ctx context.Context, p interaction) Reply {
 	if !f.draws() {
 		return f.respond(wrong(map[string]string{blockRole: "This Starback takes no forms any more. Type /starback with the role instead."}))
 	}
-	bounded, stop := context.WithTimeout(ctx, formBudget)
-	defer stop()
-	me, err := f.View.Me(bounded, p.caller())
+	me, err := f.me(ctx, p.caller())
 	switch {
 	case err != nil && filled.duration == 0:
 		return f.respond(wrong(map[string]string{blockRole: "Starback cannot look that role up at the moment. Try again in a minute."}))

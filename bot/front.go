@@ -22,12 +22,17 @@ const (
 	PathEvents       = "/slack/events"
 )
 
+// AnswerWithin is how long the answer to a request may take from when it came
+// in, however slow everything behind the Front is. Slack waits 3 s; the rest is
+// left to the network. A step has what remains of it, and at most its own time.
+const AnswerWithin = 2600 * time.Millisecond
+
 const (
 	// maxBody is the longest body that is read, in bytes. Slack's longest, an
 	// interaction that quotes its message, stay well below.
 	maxBody = 512 << 10
-	// ackBudget is how long a Job may take to be queued. Slack waits 3 s for
-	// the whole answer.
+	// ackBudget is how long a Job may take to be queued, or the form for a no to
+	// be opened.
 	ackBudget = 2 * time.Second
 )
 
@@ -68,6 +73,8 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Slack posts here.", http.StatusMethodNotAllowed)
 		return
 	}
+	ctx, stop := context.WithTimeout(r.Context(), AnswerWithin)
+	defer stop()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		status := http.StatusBadRequest
@@ -78,7 +85,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
-	reply := f.Handle(r.Context(), Incoming{Path: r.URL.Path, Header: r.Header, Body: body})
+	reply := f.Handle(ctx, Incoming{Path: r.URL.Path, Header: r.Header, Body: body})
 	if len(reply.Body) > 0 {
 		w.Header().Set("Content-Type", "application/json")
 	}
@@ -87,8 +94,11 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(reply.Body)
 }
 
-// Handle answers one request.
+// Handle answers one request, within AnswerWithin or before ctx ends, whichever
+// is first: ctx brings the deadline of a request that came in earlier.
 func (f *Front) Handle(ctx context.Context, in Incoming) Reply {
+	ctx, stop := context.WithTimeout(ctx, AnswerWithin)
+	defer stop()
 	if len(in.Body) > maxBody {
 		return f.refuse(in.Path, http.StatusRequestEntityTooLarge, "the body is too long")
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -304,17 +303,4 @@ func TestFrontWithAFullQueue(t *testing.T) {
 			t.Errorf("%s: %d %s", r.URL.Path, w.Code, w.Body)
 		}
 	}
-}
-
-// TestFrontWithASlowQueue holds that Slack has its answer within its 3 s.
-func TestFrontWithASlowQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
-		d.queue.slow = true
-		began := time.Now()
-		w := d.send(slashed())
-		if took := time.Since(began); took >= 3*time.Second || !strings.Contains(w.Body.String(), "could not take your command") {
-			t.Errorf("after %s: %d %s", took, w.Code, w.Body)
-		}
-	})
 }

@@ -74,6 +74,8 @@ func (s *Socket) take(ctx context.Context, e socketmode.Event) {
 
 // handle gives a payload to the Front, as if it had come over HTTP.
 func (s *Socket) handle(ctx context.Context, kind socketmode.EventType, payload []byte) (Reply, error) {
+	ctx, stop := context.WithTimeout(ctx, AnswerWithin)
+	defer stop()
 	ok := Reply{Status: http.StatusOK}
 	switch kind {
 	case socketmode.EventTypeSlashCommand:
