@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/slack-go/slack"
 	"github.com/slack-go/slack/socketmode"
@@ -30,9 +31,12 @@ func NewSocket(front *Front, botToken, appToken broker.Secret, apiURL string, cl
 	return &Socket{front: front, client: socketmode.New(slack.New(botToken.Reveal(), options...)), log: log}
 }
 
-// Run keeps a connection to Slack until ctx ends. It returns an error only
-// when Slack refuses the token.
+// Run keeps a connection to Slack until ctx ends, and answers envelopes side by
+// side: one that waits for a slow neighbour holds up no other. It returns an
+// error only when Slack refuses the token.
 func (s *Socket) Run(ctx context.Context) error {
+	var taking sync.WaitGroup
+	defer taking.Wait()
 	failed := make(chan error, 1)
 	go func() { failed <- s.client.RunContext(ctx) }()
 	for {
@@ -43,7 +47,7 @@ func (s *Socket) Run(ctx context.Context) error {
 			}
 			return slackError(err)
 		case e := <-s.client.Events:
-			s.take(ctx, e)
+			taking.Go(func() { s.take(ctx, e) })
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,6 +93,40 @@ func TestSocketWithAFullQueue(t *testing.T) {
 	has(t, w.sees("U2"), "You may ask for 2 roles.")
 	if w.mint.made != 1 {
 		t.Errorf("%d credentials were made", w.mint.made)
+	}
+}
+
+// A held queue keeps Jobs out until it is let go.
+type held struct {
+	broker.Queue
+	reached, let chan struct{}
+}
+
+func (q held) Enqueue(ctx context.Context, j broker.Job) error {
+	close(q.reached)
+	<-q.let
+	return q.Queue.Enqueue(ctx, j)
+}
+
+// TestSocketSideBySide has one envelope wait for the queue, and others answered
+// meanwhile.
+func TestSocketSideBySide(t *testing.T) {
+	w := newWorld(t, store.SQLiteOptions{})
+	q := held{w.store, make(chan struct{}), make(chan struct{})}
+	w.front.Queue = q
+	connect(t, w)
+	var waits sync.WaitGroup
+	waits.Go(func() { _, _ = w.Command(t.Context(), "U1", "C1", "prod-readonly") })
+	select {
+	case <-q.reached:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the queue is not reached")
+	}
+	ack, err := w.Command(t.Context(), "U2", "C1", "help")
+	close(q.let)
+	waits.Wait()
+	if err != nil || ack.Problem != "" || !strings.Contains(string(ack.Body), "gives you short-term AWS credentials") {
+		t.Errorf("while another waits, help is answered %s %q, %v", ack.Body, ack.Problem, err)
 	}
 }
 
