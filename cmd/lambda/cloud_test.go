@@ -257,14 +257,7 @@ func (c *cloud) gateway(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	e := events.APIGatewayV2HTTPRequest{
-		Version: "2.0", RouteKey: r.Method + " " + r.URL.Path, RawPath: r.URL.Path, RawQueryString: r.URL.RawQuery,
-		Headers: map[string]string{}, Body: base64.StdEncoding.EncodeToString(body), IsBase64Encoded: true,
-	}
-	for name, values := range r.Header {
-		e.Headers[strings.ToLower(name)] = strings.Join(values, ",")
-	}
-	answer, err := c.now(&c.front).invoke(r.Context(), e)
+	answer, err := c.now(&c.front).invoke(r.Context(), apiEvent(r, body, time.Now()))
 	var out events.APIGatewayV2HTTPResponse
 	if err != nil || json.Unmarshal(answer, &out) != nil {
 		http.Error(w, `{"message":"Internal Server Error"}`, http.StatusInternalServerError)
@@ -275,6 +268,19 @@ func (c *cloud) gateway(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(out.StatusCode)
 	_, _ = io.WriteString(w, out.Body)
+}
+
+// apiEvent is the event of a request that came in at a time.
+func apiEvent(r *http.Request, body []byte, at time.Time) events.APIGatewayV2HTTPRequest {
+	e := events.APIGatewayV2HTTPRequest{
+		Version: "2.0", RouteKey: r.Method + " " + r.URL.Path, RawPath: r.URL.Path, RawQueryString: r.URL.RawQuery,
+		Headers: map[string]string{}, Body: base64.StdEncoding.EncodeToString(body), IsBase64Encoded: true,
+	}
+	e.RequestContext.TimeEpoch = at.UnixMilli()
+	for name, values := range r.Header {
+		e.Headers[strings.ToLower(name)] = strings.Join(values, ",")
+	}
+	return e
 }
 
 // consume hands a batch to the broker.

@@ -22,9 +22,13 @@ import (
 	"github.com/starback/starback/store"
 )
 
-// frontBudget is how long the front may take to read its secrets before it
-// gives up on a request: Slack waits 3 s for the whole answer.
-const frontBudget = 2 * time.Second
+const (
+	// frontBudget is how long the front may take to read its secrets before it
+	// gives up on a request.
+	frontBudget = 2 * time.Second
+	// gatewayTimeout is how long API Gateway waits for a function.
+	gatewayTimeout = 30 * time.Second
+)
 
 // A front answers API Gateway with what bot.Front says.
 type front struct {
@@ -88,6 +92,8 @@ func (f *front) ready(ctx context.Context) (*bot.Front, error) {
 
 // Invoke answers one HTTP API event, in payload format 2.0.
 func (f *front) Invoke(ctx context.Context, e events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
+	ctx, stop := context.WithDeadline(ctx, cameIn(e, time.Now()).Add(bot.AnswerWithin))
+	defer stop()
 	ready, err := f.ready(ctx)
 	if err != nil {
 		// The API answers 500, and the function's own metrics show it.
@@ -107,4 +113,15 @@ func (f *front) Invoke(ctx context.Context, e events.APIGatewayV2HTTPRequest) (e
 		out.Headers["Content-Type"] = "application/json"
 	}
 	return out, nil
+}
+
+// cameIn is when the API took a request in. With a cold start that is well
+// before the function hears of it, at now. A time that cannot be, by the
+// function's clock, is left aside.
+func cameIn(e events.APIGatewayV2HTTPRequest, now time.Time) time.Time {
+	at := time.UnixMilli(e.RequestContext.TimeEpoch)
+	if waited := now.Sub(at); waited < 0 || waited > gatewayTimeout {
+		return now
+	}
+	return at
 }
