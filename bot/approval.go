@@ -82,10 +82,7 @@ func (w *Worker) withdraw(ctx context.Context, todo work) error {
 	if err != nil {
 		m = settledRequest(&r)
 	}
-	if err := w.show(ctx, todo, m, true); err != nil {
-		w.Log.Error("could not answer", "job", todo.id(), "err", err)
-	}
-	return nil
+	return w.bring(ctx, todo, m, true)
 }
 
 // reveal issues the first credentials of a Request that was approved.

@@ -89,7 +89,9 @@ func anotherHas(err error) bool {
 
 // tell sends the person a message of their own. It holds no secret.
 func (w *Worker) tell(ctx context.Context, todo work, m message) error {
-	if err := w.Client.message(context.WithoutCancel(ctx), todo.Caller, m); err != nil {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), asidePatience)
+	defer stop()
+	if err := w.Client.message(ctx, todo.Caller, m); err != nil {
 		w.Log.Error("could not answer", "job", todo.id(), "err", err)
 	}
 	return nil

@@ -250,19 +250,26 @@ func (w *Worker) lookUp(ctx context.Context, todo work, c command) error {
 	return w.answer(ctx, todo, whoamiMessage(me))
 }
 
-// answer shows a message that holds no secret: where the modal that it is for
-// was closed, as a message to the person. Where that fails too, nothing is lost
-// but the message.
+// answer shows a message that holds no secret: where it cannot be shown, as
+// when its modal was closed, as a message of the person's own. Where that fails
+// too, nothing is lost but the message.
 func (w *Worker) answer(ctx context.Context, todo work, m message) error {
-	err := w.show(ctx, todo, m, false)
-	if err != nil && todo.View != "" {
+	return w.bring(ctx, todo, m, false)
+}
+
+// bring is answer, in the place of the message whose button was pressed if it
+// is to replace that.
+func (w *Worker) bring(ctx context.Context, todo work, m message, replace bool) error {
+	if err := w.show(ctx, todo, m, replace); err != nil {
+		w.Log.Warn("falling back to a direct message", "job", todo.id(), "err", err)
 		return w.tell(ctx, todo, m)
-	}
-	if err != nil {
-		w.Log.Error("could not answer", "job", todo.id(), "err", err)
 	}
 	return nil
 }
+
+// asidePatience is how long each way may take that is left where a message is
+// not shown as it should be. The function's time on AWS Lambda bounds it.
+const asidePatience = 7 * time.Second
 
 // show brings a message to the person: in the modal that it is for, or through
 // the response URL, or failing that as an ephemeral message in the channel they
@@ -282,6 +289,8 @@ func (w *Worker) show(ctx context.Context, todo work, m message, replace bool) e
 		return err
 	}
 	w.Log.Warn("falling back to an ephemeral message", "job", todo.id(), "err", err)
+	ctx, stop := context.WithTimeout(ctx, asidePatience)
+	defer stop()
 	if second := w.Client.whisper(ctx, todo.Channel, todo.Caller, m); second != nil {
 		return fmt.Errorf("%w; then %w", err, second)
 	}

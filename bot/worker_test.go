@@ -155,6 +155,54 @@ func TestUndelivered(t *testing.T) {
 	}
 }
 
+// TestAnswerGoesAside has the response URL dead where the bot is in no channel:
+// an answer that holds no secret comes as a direct message, and only where that
+// fails too is it lost.
+func TestAnswerGoesAside(t *testing.T) {
+	w := newWorld(t, store.SQLiteOptions{})
+	w.AddChannel(sandbox.SlackChannel{ID: "C2", Name: "elsewhere", Members: []string{"U1"}})
+	for _, c := range []struct {
+		name  string
+		fault map[string]sandbox.SlackFault
+		text  string
+		want  string // empty: nothing arrives
+	}{
+		{"not in the channel", nil, "roles", "You may ask for 2 roles."},
+		{"a channel it cannot see", map[string]sandbox.SlackFault{"chat.postEphemeral": {Error: "channel_not_found"}}, "prod-admin 2h INC-1 why", "can be had for 1h at most"},
+		{"Slack fails", map[string]sandbox.SlackFault{"chat.postEphemeral": {Status: 500}}, "whoami", "You are *alice* to Starback"},
+		{"nothing works", map[string]sandbox.SlackFault{"chat.postMessage": {Status: 500}}, "roles", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.SetFault(func(method string) *sandbox.SlackFault {
+				if f, ok := c.fault[method]; ok {
+					return &f
+				}
+				if method == "response_url" {
+					return &sandbox.SlackFault{Status: 404}
+				}
+				return nil
+			})
+			before := len(w.Seen("U1"))
+			if ack, err := w.Command(t.Context(), "U1", "C2", c.text); err != nil || ack.Problem != "" {
+				t.Fatal(ack.Problem, err)
+			}
+			w.work()
+			seen := w.Seen("U1")[before:]
+			if c.want == "" {
+				if len(seen) != 0 {
+					t.Errorf("something arrived: %+v", seen)
+				}
+				has(t, w.log.String(), "could not answer")
+				return
+			}
+			has(t, w.sees("U1"), c.want)
+			if len(seen) != 1 || !strings.HasPrefix(seen[0].Channel, "D") {
+				t.Errorf("seen: %+v", seen)
+			}
+		})
+	}
+}
+
 func TestChooseShell(t *testing.T) {
 	w := newWorld(t, store.SQLiteOptions{})
 	has(t, w.types("U1", "prod-readonly 1h"), "export AWS_ACCESS_KEY_ID='ASIA0000000000000001'")
