@@ -26,6 +26,13 @@ type tableFailure struct {
 func denied(*house) faultproxy.Fault {
 	return faultproxy.Refuse(http.StatusBadRequest, "com.amazon.coral.service#AccessDeniedException")
 }
+
+// keyless is what DynamoDB says where it cannot use the key of the table: one
+// that is off, is to be deleted, or may not be used.
+func keyless(*house) faultproxy.Fault {
+	return faultproxy.Answer(http.StatusBadRequest, "application/x-amz-json-1.0", `{"__type":"com.amazon.coral.service#AccessDeniedException",`+
+		`"Message":"KMS key access denied error: the key does not exist, is disabled, or you are not allowed to access it."}`)
+}
 func throttled(*house) faultproxy.Fault {
 	return faultproxy.Refuse(http.StatusBadRequest, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException")
 }
@@ -74,6 +81,7 @@ var tableFailures = []tableFailure{
 	// Before the command is queued, Slack's own patience bounds everything.
 	{"enqueue Query", "denies", denied, saysNotTaken, "", ""},
 	{"enqueue PutItem", "denies", denied, saysNotTaken, "", ""},
+	{"enqueue PutItem", "has no key", keyless, saysNotTaken, "", ""},
 	{"enqueue PutItem", "throttles", throttled, saysNotTaken, "", ""},
 	{"enqueue PutItem", "hangs up", drop, saysNotTaken, "", ""},
 	{"enqueue PutItem", "stalls", stall, saysNotTaken, "", ""},
@@ -93,6 +101,7 @@ var tableFailures = []tableFailure{
 	{"claim UpdateItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
 
 	{"identify BatchGetItem", "denies", denied, saysNoStore, "session.failed", ""},
+	{"identify BatchGetItem", "has no key", keyless, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "throttles", throttled, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "hangs up", drop, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "stalls", stall, "", "", saysKeys},
@@ -101,7 +110,9 @@ var tableFailures = []tableFailure{
 	{"identify BatchGetItem", "answers late", late, "", "", saysKeys},
 
 	{"ask PutItem", "denies", denied, saysNoStore, "", ""},
+	{"ask PutItem", "has no key", keyless, saysNoStore, "", ""},
 	{"ask PutItem", "throttles", throttled, saysNoStore, "", ""},
+	{"ask PutItem", "hangs up", drop, saysNoStore, "", ""},
 	{"ask PutItem", "has a conflict", conflicting, saysNoStore, "", ""},
 	{"ask PutItem", "stalls", stall, "", "", saysKeys},
 	{"ask PutItem", "stops half-way", half, saysNoStore, "", ""},
@@ -110,7 +121,9 @@ var tableFailures = []tableFailure{
 	{"ask PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
 
 	{"outcome PutItem", "denies", denied, saysWithheld, "", ""},
+	{"outcome PutItem", "has no key", keyless, saysWithheld, "", ""},
 	{"outcome PutItem", "throttles", throttled, saysWithheld, "", ""},
+	{"outcome PutItem", "hangs up", drop, saysWithheld, "", ""},
 	{"outcome PutItem", "has another version", once(overtaken), saysKeys, "session.issued", ""},
 	{"outcome PutItem", "stalls beyond the lease", stall, saysWithheld, "", ""},
 	{"outcome PutItem", "stops half-way", half, saysWithheld, "", ""},

@@ -88,7 +88,8 @@ var failures = []failure{
 	{"STS stops half-way", onWire("AssumeRole", half), saysUnexpected, "session.failed", "aws"},
 	{"STS answers too late", onWire("AssumeRole", late), saysLate, "session.failed", "timeout"},
 	{"SSM denies the base key", awsFails("GetParameter", code(400, "AccessDeniedException")), saysBase, "session.failed", "aws.base"},
-	{"the KMS key is off", awsFails("GetParameter", code(400, "KMSInvalidStateException")), saysBase, "session.failed", "aws.base"},
+	{"the KMS key is to be deleted", awsFails("GetParameter", code(400, "KMSInvalidStateException")), saysBase, "session.failed", "aws.base"},
+	{"the KMS key is off", awsFails("GetParameter", code(400, "InvalidKeyId")), saysBase, "session.failed", "aws.base"},
 	{"SSM throttles", awsFails("GetParameter", code(400, "ThrottlingException")), "being asked too much", "session.failed", "aws.throttled"},
 	{"SSM hangs up", onWire("GetParameter", drop), saysUnexpected, "session.failed", "aws"},
 	{"SSM talks rubbish", onWire("GetParameter", garbage), saysUnexpected, "session.failed", "aws"},
@@ -187,6 +188,78 @@ func TestAuditChannelDown(t *testing.T) {
 				t.Errorf("the channel says\n%s", told)
 			}
 			h.stop()
+		})
+	}
+}
+
+// saysUndelivered is what somebody is told whose credentials were not shown.
+const saysUndelivered = "but Slack did not confirm that it showed them"
+
+// TestNoWayIntoTheChannel has the response URL dead, and the bot not in the
+// channel that the command was typed in. What came of it reaches the person by
+// a direct message: a refusal as it is, and of credentials that they were
+// issued and not shown, with a button for new ones. The trail says so too.
+func TestNoWayIntoTheChannel(t *testing.T) {
+	long(t)
+	t.Parallel()
+	dead := sandbox.SlackFault{Status: http.StatusNotFound}
+	for _, tt := range []struct {
+		name, text  string
+		fails       map[string]sandbox.SlackFault
+		says, event string
+		minted      int
+	}{
+		{"it is not in the channel", "prod-console", nil, saysUndelivered, "session.undelivered", 1},
+		{"it knows no such channel", "prod-console", map[string]sandbox.SlackFault{"chat.postEphemeral": {Error: "channel_not_found"}},
+			saysUndelivered, "session.undelivered", 1},
+		{"no direct message either, for now", "prod-console", map[string]sandbox.SlackFault{"chat.postMessage": {Status: http.StatusInternalServerError}},
+			saysUndelivered, "session.undelivered", 1},
+		{"a refusal", "prod-console 9h", nil, "can be had for 1h at most", "request.denied", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, onSQLite(t)) // whose bot is in the channels of its own alone
+			h.slack.SetFault(func(method string) *sandbox.SlackFault {
+				if f, ok := tt.fails[method]; ok {
+					return &f
+				}
+				if method == "response_url" {
+					return &dead
+				}
+				return nil
+			})
+			h.command(tt.text)
+			about := h.waitForTrail(tt.event, 1)[0]
+			if _, later := tt.fails["chat.postMessage"]; later {
+				h.calls(h.slackWire, "chat.postMessage", "channel=U0ALICE")
+				if seen := h.slack.Seen("U0ALICE"); len(seen) != 0 {
+					t.Errorf("Alice is told already: %+v", seen)
+				}
+				h.heal()
+			}
+			m := h.message(tt.says)
+			if said := sandbox.Text(m, sandbox.RenderOptions{Width: 1000}); !strings.HasPrefix(m.Channel, "D") ||
+				!strings.Contains(said, about.RequestID) || strings.Contains(string(m.Blocks), sandbox.Marker) {
+				t.Errorf("Alice is told in %s\n%s", m.Channel, said)
+			}
+			if told := h.told(); len(told) != 0 || h.assumed() != tt.minted {
+				t.Errorf("Alice sees %d messages besides, and AWS was asked for %d sessions", len(told), h.assumed())
+			}
+			if tt.minted > 0 {
+				issued := h.waitForTrail("session.issued", 1)[0]
+				if about.SessionID != issued.SessionID || about.AccessKeyID != issued.AccessKeyID {
+					t.Errorf("what was not delivered is %+v; issued was %+v", about, issued)
+				}
+				h.heal()
+				if _, err := h.slack.Click(t.Context(), "U0ALICE", m, "renew"); err != nil {
+					t.Fatal(err)
+				}
+				keys := pasted(t, answerWithin(t, h.slack, "U0ALICE", 1, time.Minute))
+				if again := h.waitForTrail("session.issued", 2)[1]; again.RequestID != about.RequestID || again.AccessKeyID != keys["AWS_ACCESS_KEY_ID"] {
+					t.Errorf("the button issued %+v", again)
+				}
+			}
+			h.afterwards(about.RequestID)
 		})
 	}
 }
