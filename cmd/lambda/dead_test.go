@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -107,6 +109,84 @@ func TestRedrive(t *testing.T) {
 			}
 			if _, dead := c.queue.count(); dead != 0 || c.assumed() != tt.minted || len(c.trail("session.issued")) != tt.minted {
 				t.Errorf("AWS was asked for %d sessions, and %d messages put aside\n%s", c.assumed(), dead, c.output())
+			}
+			if strings.Contains(c.output(), sandbox.Marker) {
+				t.Error("a secret was printed")
+			}
+		})
+	}
+}
+
+// TestBrokerCannotStart has the broker's secrets out of reach while it starts:
+// SSM denies them, or their key is off. Each delivery fails with the function,
+// which says so in its log; nobody is told, and the Job, whose command was
+// acknowledged, is put aside. Once that is mended it is carried out: by the next
+// delivery, or moved back, in time or not at all.
+func TestBrokerCannotStart(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		code   string
+		typed  time.Duration // ago
+		mended int           // before this delivery; 0: once the Job is put aside
+		says   string
+		minted int
+	}{
+		{"SSM denies, moved back in time", "AccessDeniedException", 0, 0, "AWS_SECRET_ACCESS_KEY", 1},
+		{"SSM denies, moved back late", "AccessDeniedException", 6 * time.Minute, 0, "waited too long", 0},
+		{"the key is off, moved back late", "InvalidKeyId", 6 * time.Minute, 0, "waited too long", 0},
+		{"the key is off for a while", "InvalidKeyId", 0, 3, "AWS_SECRET_ACCESS_KEY", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			then := func() time.Time { return time.Now().Add(-tt.typed) }
+			c := newCloudAt(t, then)
+			c.slack.SetApp(c.serve(c.frontAt(then)))
+			tries := 0
+			c.queue.consume = func(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+				if tries++; tries == tt.mended {
+					c.aws.SetFault(nil)
+				}
+				c.replace(&c.broker, "broker") // as Lambda does where the last one could not start
+				return c.consume(ctx, e)
+			}
+			c.aws.SetFault(func(_, action string) *sandbox.Fault {
+				if action != "GetParameter" {
+					return nil
+				}
+				return &sandbox.Fault{Status: http.StatusBadRequest, Code: tt.code, Message: "a fault"}
+			})
+			ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+			if err != nil || ack.Problem != "" || len(ack.Body) != 0 {
+				t.Fatalf("the command was answered %d %s, %v", ack.Status, ack.Body, err)
+			}
+			c.queue.busy.Wait()
+
+			failed, dead := tt.mended-1, 0
+			if tt.mended == 0 {
+				failed, dead = deliveries, 1
+				if seen := c.slack.Seen("U0ALICE"); len(seen) != 0 || len(c.trail("request.asked")) != 0 {
+					t.Errorf("Alice is told %+v\n%s", seen, c.output())
+				}
+			}
+			if n := strings.Count(c.output(), `"msg":"cannot start","err":"SLACK_SIGNING_SECRET: reading the SSM parameter `+signingSecret); n != failed {
+				t.Errorf("the broker says %d times that it cannot start\n%s", n, c.output())
+			}
+			if _, n := c.queue.count(); n != dead {
+				t.Errorf("%d messages were put aside", n)
+			}
+
+			c.aws.SetFault(nil)
+			for range 2 { // a second time changes nothing
+				c.queue.redrive()
+				c.queue.busy.Wait()
+			}
+			m := c.answer("U0ALICE", 1)
+			if said := m.Text + string(m.Blocks); !strings.Contains(said, tt.says) {
+				t.Errorf("Alice is told\n%s", said)
+			}
+			if _, n := c.queue.count(); n != 0 || c.assumed() != tt.minted || len(c.trail("session.issued")) != tt.minted {
+				t.Errorf("AWS was asked for %d sessions, and %d messages put aside\n%s", c.assumed(), n, c.output())
 			}
 			if strings.Contains(c.output(), sandbox.Marker) {
 				t.Error("a secret was printed")

@@ -4,7 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/starback/starback/broker"
 	"github.com/starback/starback/internal/faultproxy"
 )
 
@@ -22,6 +24,8 @@ func TestQueueFaults(t *testing.T) {
 		{"drops the connection", faultproxy.Drop, false},
 		{"refuses", faultproxy.Refuse(http.StatusForbidden, "com.amazonaws.sqs#AccessDenied"), false},
 		{"throttles", faultproxy.Refuse(http.StatusBadRequest, "com.amazonaws.sqs#RequestThrottled"), false},
+		{"has its key switched off", faultproxy.Refuse(http.StatusBadRequest, "com.amazonaws.sqs#KmsDisabled"), false},
+		{"may not use its key", faultproxy.Refuse(http.StatusBadRequest, "com.amazonaws.sqs#KmsAccessDenied"), false},
 		{"is unavailable", faultproxy.Refuse(http.StatusServiceUnavailable, "com.amazonaws.sqs#ServiceUnavailable"), false},
 		{"stalls", faultproxy.Stall(faultproxy.NewGate()), false},
 		{"answers garbage", faultproxy.Garbage, false},
@@ -69,6 +73,90 @@ func TestQueueFaults(t *testing.T) {
 		t.Errorf("AWS was asked for %d sessions for the next command\n%s", c.assumed()-before, c.output())
 	}
 	c.noLeak()
+}
+
+// TestTableKeyOff has DynamoDB unable to use the table's key: whatever it is
+// asked, it refuses. The person is told, and nothing is minted or put aside.
+func TestTableKeyOff(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	off := faultproxy.Answer(http.StatusBadRequest, "application/x-amz-json-1.0", `{"__type":"com.amazon.coral.service#AccessDeniedException",`+
+		`"Message":"KMS key access denied error: the key does not exist, is disabled, or you are not allowed to access it."}`)
+	c.via.table.SetRule(func(faultproxy.Call) faultproxy.Fault { return off })
+	if ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil || len(ack.Body) != 0 {
+		t.Fatalf("the command was answered %s, %v", ack.Body, err)
+	}
+	said := c.answer("U0ALICE", 1)
+	c.queue.busy.Wait()
+	if !strings.Contains(said.Text, "Starback cannot reach its store") || !strings.Contains(string(said.Blocks), "Request `") {
+		t.Errorf("Alice is told\n%s", said.Text)
+	}
+	if _, dead := c.queue.count(); dead != 0 || c.assumed() != 0 {
+		t.Errorf("%d messages were put aside, and AWS was asked for %d sessions", dead, c.assumed())
+	}
+	c.via.table.SetRule(nil)
+	if _, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil {
+		t.Fatal(err)
+	}
+	c.answer("U0ALICE", 2)
+	if shown, issued := c.released("U0ALICE"), c.trail("session.issued"); len(shown) != 1 || len(issued) != 1 {
+		t.Errorf("%q was shown; the trail says %+v\n%s", shown, issued, c.output())
+	}
+	c.noLeak()
+}
+
+// TestHiding has a Job delivered again while another worker's lease holds its
+// Request. SQS is told to hide it until the lease ends; where SQS does not take
+// that, the Job comes back once it would anyway. Either way it is done once.
+func TestHiding(t *testing.T) {
+	if testing.Short() {
+		t.Skip("unit tests wait for no lease")
+	}
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		fault faultproxy.Fault
+	}{
+		{"hides it", nil},
+		{"refuses", faultproxy.Refuse(http.StatusForbidden, "com.amazonaws.sqs#AccessDenied")},
+		{"drops the connection", faultproxy.Drop},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCloud(t)
+			<-c.broker.ready
+			c.queue.redeliver = broker.LeaseFor + 5*time.Second
+			h := newHold("AssumeRole", 1, false)
+			c.via.setRule(h.rule)
+			ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.wait(t, c)
+			c.replace(&c.broker, "broker")
+			c.via.setRule(nil)
+			if tt.fault != nil {
+				c.via.queue.SetRule(faultproxy.On(tt.fault, "ChangeMessageVisibility"))
+			}
+
+			c.queue.send(c.jobs()[0]) // the same once more, while the lease lasts
+			c.queue.busy.Wait()
+			hidden := c.queue.hiddenFor()
+			if tt.fault == nil && (len(hidden) != 1 || hidden[0] <= 0 || hidden[0] > broker.LeaseFor) || tt.fault != nil && len(hidden) != 0 {
+				t.Errorf("the message was hidden for %v", hidden)
+			}
+			if late := strings.Contains(c.output(), `"msg":"a job comes back later than it need"`); late != (tt.fault != nil) {
+				t.Errorf("the log tells of a job that comes late: %v\n%s", late, c.output())
+			}
+			shown, sessions := c.released("U0ALICE"), c.request(ack).Sessions
+			if len(shown) != 1 || len(sessions) != 2 || sessions[0].State != broker.SessionLost || sessions[1].AccessKeyID != shown[0] {
+				t.Errorf("%q was shown, and %+v recorded", shown, sessions)
+			}
+			if _, dead := c.queue.count(); dead != 0 {
+				t.Errorf("%d messages were put aside", dead)
+			}
+		})
+	}
 }
 
 // TestSilentNeighbour has one call to each of AWS's services hang, and the

@@ -42,10 +42,11 @@ func (q *jobQueue) Enqueue(ctx context.Context, j broker.Job) error {
 	return nil
 }
 
-// hide keeps a message from being delivered again for a while.
+// hide keeps a message from being delivered again for a while: in whole
+// seconds, as SQS counts, and no shorter than d.
 func (q *jobQueue) hide(ctx context.Context, m events.SQSMessage, d time.Duration) error {
 	_, err := q.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-		QueueUrl: &q.url, ReceiptHandle: &m.ReceiptHandle, VisibilityTimeout: int32(d / time.Second),
+		QueueUrl: &q.url, ReceiptHandle: &m.ReceiptHandle, VisibilityTimeout: int32((d + time.Second - 1) / time.Second),
 	})
 	return err
 }

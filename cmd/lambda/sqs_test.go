@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,6 +116,13 @@ func (q *queue) redrive() {
 		q.busy.Go(func() { q.deliver(m, 0) })
 	}
 	q.dead = nil
+}
+
+// hiddenFor returns for how long messages were hidden that were asked to be.
+func (q *queue) hiddenFor() []time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Values(q.hidden))
 }
 
 // count returns how many messages were sent, and how many are dead.
