@@ -127,13 +127,22 @@ func (l ledger) Request(ctx context.Context, id string) (broker.Request, error) 
 	return l.Ledger.Request(ctx, id)
 }
 
-// A queue is a store's, seen by the tap.
+// A queue is a store's, seen by the tap. It wakes a worker, as cmd/starback's
+// does.
 type queue struct {
 	broker.Queue
-	tap *tap
+	tap  *tap
+	wake chan<- struct{}
 }
 
 func (q queue) Enqueue(ctx context.Context, j broker.Job) error {
 	q.tap.pass(stepEnqueue)
-	return q.Queue.Enqueue(ctx, j)
+	if err := q.Queue.Enqueue(ctx, j); err != nil {
+		return err
+	}
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -119,6 +120,9 @@ type world struct {
 	slack  *sandbox.Slack
 	broker *broker.Broker
 	worker *bot.Worker
+
+	wake chan struct{} // for the worker: there is a Job
+	done chan worked
 }
 
 // newWorld builds a world whose calls take as long as delays says, by the names
@@ -126,7 +130,10 @@ type world struct {
 // nothing of the store but its Ledger: any other use of the store would panic.
 func newWorld(t testing.TB, delays map[string]time.Duration, sweep bool) *world {
 	t.Helper()
-	w := &world{tap: &tap{delays: delays}, store: openStore(t), slack: sandbox.NewSlack(sandbox.SlackConfig{Now: time.Now})}
+	w := &world{
+		tap: &tap{delays: delays}, store: openStore(t), slack: sandbox.NewSlack(sandbox.SlackConfig{Now: time.Now}),
+		wake: make(chan struct{}, 1), done: make(chan worked, 1),
+	}
 	client, log := newHTTPClient(t, 16), slog.New(slog.DiscardHandler)
 
 	slackServer := serve(t, w.tap.handler(slackStep, w.slack))
@@ -166,9 +173,10 @@ func newWorld(t testing.TB, delays map[string]time.Duration, sweep bool) *world 
 		Courier: bot.NewCourier([]string{strings.TrimPrefix(slackServer.URL, "http://")}, client),
 	}
 	front := &bot.Front{
-		SigningSecret: secret, Teams: []string{team}, Queue: queue{w.store, w.tap}, Sealer: sealer, Now: time.Now, Log: log,
+		SigningSecret: secret, Teams: []string{team}, Queue: queue{w.store, w.tap, w.wake}, Sealer: sealer, Now: time.Now, Log: log,
 	}
 	w.slack.SetApp(serve(t, front).URL)
+	w.work(t)
 	if sweep {
 		w.sweep(t)
 	}
@@ -213,32 +221,68 @@ func (w *world) sweep(t testing.TB) {
 	t.Cleanup(func() { stop(); <-done })
 }
 
-// ask types a command, has it carried out as a worker would, and returns how
-// long that took: from the Job that waits in the queue to the message that
-// Slack has taken. The tap then holds the calls of this one command.
-func (w *world) ask(t testing.TB, user, text string) time.Duration {
+// A worked is a Job that was carried out, and when.
+type worked struct {
+	began, ended time.Time // from claiming it until Slack has taken the message
+	err          error
+}
+
+// work carries Jobs out as a worker of cmd/starback's does, which waits until
+// the queue wakes it.
+func (w *world) work(t testing.TB) {
+	ctx, stop := context.WithCancel(context.Background())
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.wake:
+			}
+			one := worked{began: time.Now()}
+			job, ok, err := w.store.Claim(ctx, one.began, time.Minute)
+			if err == nil && !ok {
+				err = errors.New("no job is waiting")
+			}
+			if err == nil {
+				err = w.worker.Do(ctx, job)
+				one.ended = time.Now()
+			}
+			if err == nil {
+				err = w.store.Done(ctx, job.ID)
+			}
+			one.err = err
+			w.done <- one
+		}
+	}()
+	t.Cleanup(func() { stop(); <-gone })
+}
+
+// A wait is how long somebody waited until Slack had taken the message.
+type wait struct {
+	command time.Duration // from sending the command, over HTTP
+	job     time.Duration // from the Job that waits in the queue
+}
+
+// ask types a command, which the worker carries out, and returns how long that
+// took. The tap then holds the calls of this one command.
+func (w *world) ask(t testing.TB, user, text string) wait {
 	t.Helper()
 	w.tap.reset()
 	before := len(w.slack.Seen(user))
+	began := time.Now()
 	ack, err := w.slack.Command(t.Context(), user, channel, text)
 	if err != nil || ack.Problem != "" || len(ack.Body) > 0 {
 		t.Fatalf("the command was not taken: %v %s%s", err, ack.Problem, ack.Body)
 	}
-	began := time.Now()
-	job, ok, err := w.store.Claim(t.Context(), began, time.Minute)
-	if err != nil || !ok {
-		t.Fatalf("no job is waiting: %v", err)
-	}
-	if err := w.worker.Do(t.Context(), job); err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(began)
-	if err := w.store.Done(t.Context(), job.ID); err != nil {
-		t.Fatal(err)
+	one := <-w.done
+	if one.err != nil {
+		t.Fatal(one.err)
 	}
 	seen := w.slack.Seen(user)
 	if len(seen) != before+1 || !strings.Contains(string(seen[len(seen)-1].Blocks), "AWS_SESSION_TOKEN") {
 		t.Fatal("no credentials were delivered")
 	}
-	return took
+	return wait{command: one.ended.Sub(began), job: one.ended.Sub(one.began)}
 }
