@@ -121,6 +121,8 @@ func TestDynamoDBCalls(t *testing.T) {
 		{"UsersByEmail", func() error { _, err := s.UsersByEmail(ctx, "bob@example.com"); return err }, "Query BatchGetItem"},
 		{"Head, warm", func() error { _, _, err := s.Head(ctx); return err }, "GetItem"},
 		{"PutPolicy, known document", func() error { return s.PutPolicy(ctx, head, doc) }, "GetItem PutItem PutItem PutItem"},
+		{"Versions, the newest", func() error { _, err := s.Versions(ctx, 0, 1); return err }, "GetItem"},
+		{"Versions", func() error { _, err := s.Versions(ctx, 0, 10); return err }, "GetItem Query"},
 		{"PutPolicy, too late", func() error {
 			if err := s.PutPolicy(ctx, head, doc); !errors.Is(err, broker.ErrConflict) {
 				return fmt.Errorf("%w, want a conflict", err)
@@ -132,10 +134,16 @@ func TestDynamoDBCalls(t *testing.T) {
 		}, "PutItem PutItem"},
 		{"Append", func() error { return s.Append(ctx, []broker.Event{{ID: "01B", Actor: "bob"}}) }, "PutItem"},
 		{"Events of one", func() error { _, err := s.Events(ctx, broker.EventQuery{Actor: "bob"}); return err }, "Query"},
+		{"Waiting", func() error { _, err := s.Waiting(ctx); return err }, "Query"},
 		{"Enqueue", func() error { return s.Enqueue(ctx, broker.Job{ID: "a"}) }, "Query PutItem"},
 		{"Claim", func() error { _, _, err := s.Claim(ctx, time.Unix(1, 0), time.Minute); return err }, "Query UpdateItem"},
 		{"Done", func() error { return s.Done(ctx, "a") }, "DeleteItem"},
 		{"Ping", func() error { return s.Ping(ctx) }, "GetItem"},
+		{"Schema", func() error { _, err := s.Schema(ctx); return err }, "GetItem DescribeTable"},
+		{"CreateTable, of one that is there", func() error {
+			_, err := store.CreateTable(ctx, w.cfg, w.table, store.TableOptions{})
+			return err
+		}, "CreateTable DescribeTable UpdateContinuousBackups PutItem"},
 	} {
 		var ops []string
 		for _, call := range w.during(c.do) {
