@@ -113,8 +113,12 @@ func reminders(within time.Duration) (at []time.Duration) {
 	return at
 }
 
-// tellApprovers has the approvals channel's message say how the Request stands.
+// tellApprovers has the approvals channel's message say how the Request stands,
+// if it has one.
 func (r *Request) tellApprovers(e *Event, id string, now time.Time) {
+	if r.Needs == nil {
+		return
+	}
 	about := *e
 	r.Trail.Notices = append(r.Trail.Notices, Notice{ID: id, Kind: NoticeApproval, Due: now, Event: &about})
 }
@@ -220,7 +224,7 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 				return nil, err
 			}
 			e.Decision = policy.Allow.String()
-			r.timers(nil)
+			r.unwait()
 			r.LapsesAt = now.Add(role.Approval.ClaimWithin)
 			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "unclaimed", Kind: NoticeLapse, Due: r.LapsesAt})
 			r.tellRequester(&e, b.newID(now), now)
@@ -360,8 +364,7 @@ func (b *Broker) step(ctx context.Context, id string, now time.Time, change func
 // late says whether the Request's time is up and nobody has said so. A Session
 // that is being minted keeps it from lapsing.
 func (r *Request) late(now time.Time) bool {
-	minting := slices.ContainsFunc(r.Sessions, func(s Session) bool { return s.State == SessionMinting && now.Before(s.Lease) })
-	return (r.State == StatePending || r.State == StateApproved) && !now.Before(r.LapsesAt) && !minting
+	return (r.State == StatePending || r.State == StateApproved) && !now.Before(r.LapsesAt) && !r.minting(now)
 }
 
 // end takes the step that is the Request's last, and returns its Event.
@@ -375,7 +378,7 @@ func (r *Request) end(b *Broker, s step, name EventName, by User, slack SlackID,
 		e.Actor = string(by.Name)
 	}
 	r.LapsesAt = time.Time{}
-	r.timers(nil)
+	r.unwait()
 	if s != stepWithdraw {
 		r.tellRequester(&e, b.newID(now), now)
 	}
@@ -390,23 +393,35 @@ func (r *Request) void(b *Broker, d policy.Decision, now time.Time) (*Event, err
 	return r.end(b, stepVoid, EventVoid, User{}, SlackID{}, "", now)
 }
 
-// timers replaces what is to be done about the Request at a later time.
-func (r *Request) timers(with []Notice) {
+// unwait takes off what was to be done while the Request waited.
+func (r *Request) unwait() {
 	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool { return n.Kind == NoticeLapse || n.Kind == NoticeRemind })
-	r.Trail.Notices = append(r.Trail.Notices, with...)
 }
 
 // endsSoon is how long before a window's end its requester is told, unless it
 // is a short one.
 const endsSoon = 10 * time.Minute
 
-// timeWindow notes what is to be done at the end of the window.
+// timeWindow notes what is to be done at the end of the window, instead of what
+// was to be done before it and at the end of another.
 func (r *Request) timeWindow() {
-	r.timers([]Notice{{ID: "close", Kind: NoticeClose, Due: r.WindowEnd}})
+	r.unwait()
+	r.untime()
+	r.timeClose()
 	if r.WindowEnd.Sub(r.OpenedAt) > 2*endsSoon {
-		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "ending", Kind: NoticeEnding, Due: r.WindowEnd.Add(-endsSoon)})
+		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: timerID("ending", r.WindowEnd), Kind: NoticeEnding, Due: r.WindowEnd.Add(-endsSoon)})
 	}
 }
+
+// timeClose notes when an open Request is over.
+func (r *Request) timeClose() {
+	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool { return n.Kind == NoticeClose })
+	r.Trail.Notices = append(r.Trail.Notices, Notice{ID: timerID("close", r.Ends()), Kind: NoticeClose, Due: r.Ends()})
+}
+
+// timerID names what is to be done at a time. What takes its place has another
+// name: whoever settles the one leaves the other alone.
+func timerID(what string, at time.Time) string { return fmt.Sprint(what, ".", at.UnixMilli()) }
 
 // untime takes off what was to be done at the end of a window.
 func (r *Request) untime() {

@@ -120,7 +120,8 @@ func TestCrowdOfAnswers(t *testing.T) {
 	}
 }
 
-// A crowd that reveals what was approved gets one set of credentials.
+// A crowd that reveals what was approved gets one set of credentials; and one
+// more if that was not shown.
 func TestCrowdOfReveals(t *testing.T) {
 	t.Parallel()
 	for name, engine := range engines {
@@ -132,37 +133,52 @@ func TestCrowdOfReveals(t *testing.T) {
 			if _, err := b.Answer(t.Context(), w.answer(lea, r, true)); err != nil {
 				t.Fatal(err)
 			}
-			var sets atomic.Int32
-			var all sync.WaitGroup
-			for i := range crowd() {
-				all.Go(func() {
-					worker := b
-					if i%2 == 1 {
-						worker = other
-					}
-					issued, err := worker.Reveal(t.Context(), w.reveal(r, fmt.Sprint("click ", i/2)))
-					if released(issued) {
-						sets.Add(1)
-					}
-					if err != nil && !errors.Is(err, broker.ErrConflict) && rule(err) != broker.RuleRate {
-						t.Errorf("err = %v", err)
-					}
-				})
-			}
-			all.Wait()
+			crowdOfReveals(t, w, r, b, other, 1)
 			after, err := s.Request(t.Context(), r.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
-			issued := 0
-			for _, session := range after.Sessions {
-				if session.State == broker.SessionIssued {
-					issued++
-				}
+			if err := b.Undelivered(t.Context(), broker.Issued{Request: after, Session: after.Sessions[len(after.Sessions)-1]}); err != nil {
+				t.Fatal(err)
 			}
-			if sets.Load() != 1 || issued != 1 || after.State != broker.StateOpen {
-				t.Errorf("%d sets were released, %d sessions issued, the request is %s", sets.Load(), issued, after.State)
+			w.advance(5 * time.Minute) // a burst's worth of the limits
+			crowdOfReveals(t, w, r, b, other, 2)
+		})
+	}
+}
+
+// crowdOfReveals has a crowd reveal a Request, which then has so many Sessions.
+func crowdOfReveals(t *testing.T, w *world, r broker.Request, b, other *broker.Broker, sessions int) {
+	t.Helper()
+	var sets atomic.Int32
+	var all sync.WaitGroup
+	for i := range crowd() {
+		all.Go(func() {
+			worker := b
+			if i%2 == 1 {
+				worker = other
+			}
+			issued, err := worker.Reveal(t.Context(), w.reveal(r, fmt.Sprint(sessions, " click ", i/2)))
+			if released(issued) {
+				sets.Add(1)
+			}
+			if err != nil && !errors.Is(err, broker.ErrConflict) && rule(err) != broker.RuleRate {
+				t.Errorf("err = %v", err)
 			}
 		})
+	}
+	all.Wait()
+	after, err := b.Ledger.Request(t.Context(), r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued := 0
+	for _, session := range after.Sessions {
+		if session.State == broker.SessionIssued {
+			issued++
+		}
+	}
+	if sets.Load() != 1 || issued != sessions || after.State != broker.StateOpen {
+		t.Errorf("%d sets were released, %d sessions issued, the request is %s", sets.Load(), issued, after.State)
 	}
 }

@@ -111,6 +111,8 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 		switch {
 		case kind == NoticeFence:
 			err = b.endDue(ctx, about)
+		case about.held(now):
+			err = &Patience{After: LeaseFor}
 		case kind == NoticeExpiring && !about.tellsEnd(now), about.untold():
 			err = nil // it does not hold any more
 		case waiting[kind] == 0:
@@ -214,16 +216,14 @@ func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 	switch {
 	case r.late(now):
 		r, err = b.lapse(ctx, r.ID, now)
-	case r.State == StateOpen && !now.Before(r.WindowEnd):
+	case r.over(now):
 		r, err = b.step(ctx, r.ID, now, func(r *Request) (*Event, error) {
-			if r.State != StateOpen {
+			if !r.over(now) {
 				return nil, &Settled{Request: *r}
 			}
 			r.untime()
 			e := b.requestEvent(EventClosed, *r, now)
-			if r.Needs != nil {
-				r.tellApprovers(&e, b.newID(now), now)
-			}
+			r.tellApprovers(&e, b.newID(now), now)
 			return &e, r.move(stepClose)
 		})
 	}
@@ -232,6 +232,17 @@ func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 		return settled.Request, nil
 	}
 	return r, err
+}
+
+// over says whether an open Request is to be closed. A Session that is being
+// issued holds it open, as it keeps one that waits from lapsing.
+func (r *Request) over(now time.Time) bool {
+	return r.State == StateOpen && !now.Before(r.Ends()) && !r.minting(now)
+}
+
+// held says whether what marks a time is to be looked at again later.
+func (t Telling) held(now time.Time) bool {
+	return (t.Kind == NoticeLapse || t.Kind == NoticeClose) && !t.Request.State.Over() && t.Request.minting(now)
 }
 
 // untold says whether a Notice about a Request is not to be told: it only marks
@@ -243,7 +254,7 @@ func (t Telling) untold() bool {
 	case NoticeRemind:
 		return t.Request.State != StatePending
 	case NoticeEnding:
-		return t.Request.State != StateOpen
+		return t.Request.State != StateOpen || !t.Request.RevealUntil().IsZero()
 	default:
 		return false
 	}
@@ -284,6 +295,6 @@ func (b *Broker) approvers(ctx context.Context, r Request) (found []User, open [
 		return nil, nil, err
 	}
 	open, err = b.Requests.OpenRequests(ctx, r.User, now)
-	open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen })
+	open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen || !now.Before(o.WindowEnd) })
 	return found, open, err
 }

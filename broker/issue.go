@@ -138,6 +138,7 @@ type attempt struct {
 	answers  []policy.Answer  // to the Request, with what is known of the approvers now
 	session  string           // the ID of the Session this attempt holds
 	lease    time.Time
+	also     *Event  // beside that of what is being recorded
 	metrics  Metrics // of the way to AWS's answer, for the line of what came of it
 }
 

@@ -21,18 +21,29 @@ var errLost = errors.New("another worker has taken this attempt over")
 // not be released.
 func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked policy.Asked, c Credentials) error {
 	err := a.record(ctx, EventIssued, func(r *Request, s *Session, e *Event) error {
+		anew := a.kind == revealing && r.State == StateOpen
+		if anew && r.RevealUntil().IsZero() {
+			return errLost // something else was shown meanwhile
+		}
 		if err := r.move(stepIssue); err != nil {
 			return err
+		}
+		if anew {
+			a.endUnseen(r)
 		}
 		if a.kind != further {
 			r.OpenedAt, r.WindowEnd = a.began, a.began.Add(d.Duration)
 			r.Duration, r.LapsesAt = d.Duration, time.Time{}
-			r.timeWindow()
 		}
 		a.describe(r, d, asked)
 		s.State, s.Outcome = SessionIssued, OutcomeOK
 		s.AccessKeyID, s.AssumedRoleID, s.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
 		s.RoleARN, s.Region = d.Role.ARN, d.Role.Region
+		if a.kind == further {
+			r.timeClose()
+		} else {
+			r.timeWindow()
+		}
 		e.Path, e.Outcome = d.PathString(), OutcomeOK
 		e.AccessKeyID, e.AssumedRoleID, e.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
 		if !d.Role.NoSourceIdentity {
@@ -64,7 +75,7 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 		case first:
 			return r.move(stepDeny)
 		case revealing:
-			if d.Rule == RuleRate { // a moment later it may be had
+			if d.Rule == RuleRate || r.State == StateOpen { // a moment later it may be had; nothing is lost
 				return nil
 			}
 			r.tellRequester(e, a.broker.newID(a.began), a.began)
@@ -135,7 +146,7 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 	defer stop()
 
 	now := b.now()
-	id := b.newID(now)
+	id, second := b.newID(now), b.newID(now)
 	current := a.request
 	for try := 1; ; try++ {
 		next := current.clone()
@@ -143,6 +154,7 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		if session == nil || session.State != SessionMinting || !b.now().Before(a.lease) {
 			return errLost
 		}
+		a.also = nil
 		e := a.event(name, next, session)
 		e.ID, e.Time = id, now
 		if err := change(&next, session, &e); err != nil {
@@ -153,16 +165,18 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 			e.Actor = string(a.facts.User.Name) // who acted, whosever Request it is
 		}
 		next.Trail.add(e, now)
+		if a.also != nil {
+			a.also.ID, a.also.Time = second, now
+			next.Trail.add(*a.also, now)
+		}
 		stored, err := b.Ledger.PutRequest(ctx, next)
 		switch {
 		case err == nil:
-			a.request = stored
-			b.Journal.Audit(e, a.metricsOf(e))
+			a.recorded(stored, e)
 			return nil
 		case isConflict(err) && stored.Version > 0:
 			if s := a.held(&stored); s != nil && s.State == session.State && s.AccessKeyID == session.AccessKeyID && s.Outcome == session.Outcome {
-				a.request = stored // our own write; only its answer was lost
-				b.Journal.Audit(e, a.metricsOf(e))
+				a.recorded(stored, e) // our own write; only its answer was lost
 				return nil
 			}
 			current = stored
@@ -174,6 +188,15 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		if try == recordTries {
 			return err
 		}
+	}
+}
+
+// recorded takes in what was written, and prints it.
+func (a *attempt) recorded(stored Request, e Event) {
+	a.request = stored
+	a.broker.Journal.Audit(e, a.metricsOf(e))
+	if a.also != nil {
+		a.broker.Journal.Audit(*a.also, Metrics{})
 	}
 }
 
@@ -230,8 +253,9 @@ func (a *attempt) metricsOf(e Event) Metrics {
 	return m
 }
 
-// Undelivered records that credentials were issued but could not be shown, and
-// leaves a Notice that tells the requester to ask again.
+// Undelivered records that credentials were issued but could not be shown, as
+// far as is known, and leaves a Notice that tells the requester so. As long as
+// nothing else of the Request was shown, it can be revealed anew.
 func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 	now := b.now()
 	r := issued.Request
@@ -243,7 +267,11 @@ func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 	}
 	for try := 1; ; try++ {
 		next := r.clone()
+		if !next.undelivered(issued.Session.ID, now) {
+			return nil // our own write; only its answer was lost
+		}
 		next.Trail.add(e, now)
+		next.tellApprovers(&e, b.newID(now), now)
 		next.Trail.Notices = append(next.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeUndelivered, Due: now, Event: &e})
 		stored, err := b.Ledger.PutRequest(ctx, next)
 		if err == nil {
@@ -260,6 +288,21 @@ func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 		}
 		b.pause(ctx, recordPause<<(try-1))
 	}
+}
+
+// undelivered notes that a Session may not have been shown, and says whether
+// that is news.
+func (r *Request) undelivered(session string, now time.Time) bool {
+	for i, s := range r.Sessions {
+		if s.ID == session && s.UndeliveredAt.IsZero() {
+			r.Sessions[i].UndeliveredAt = now
+			if r.State == StateOpen {
+				r.timeClose()
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // Delivered counts a delivery and how long the requester waited for it.

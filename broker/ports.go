@@ -44,8 +44,8 @@ type IdentityBook interface {
 // A RequestBook finds what people have open.
 type RequestBook interface {
 	// OpenRequests returns a User's Requests that are not over, oldest first:
-	// pending, approved, and open with a window that has not ended at now. It
-	// may lag behind the newest writes.
+	// pending, approved, and open with an end, Request.Ends, after now. It may
+	// lag behind the newest writes.
 	OpenRequests(ctx context.Context, user policy.UserName, now time.Time) ([]Request, error)
 }
 

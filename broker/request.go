@@ -174,6 +174,9 @@ type Session struct {
 	EndBy         string    `json:"end_by,omitempty"`   // who did
 	EndFor        SlackID   `json:"end_for,omitzero"`   // their account in Slack, if they have one
 	EndedAt       time.Time `json:"ended_at,omitzero"`  // when AWS denied it
+	// UndeliveredAt is when it turned out that its credentials may not have been
+	// shown.
+	UndeliveredAt time.Time `json:"undelivered_at,omitzero"`
 }
 
 // Name is the RoleSessionName under which AWS knows the Session: at most 59

@@ -4,15 +4,24 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/starback/starback/broker/policy"
 )
+
+// claimWithin is how long what was never shown can be revealed, where no role
+// says how long what was approved can be.
+const claimWithin = time.Hour
 
 // Reveal issues the first Session of a Request that was approved, which opens
 // its window. What was approved is decided again: it counts only if it is still
 // what was asked, and whoever approved it may still do so. Otherwise the
 // Request is void. Its errors are Issue's, and *Settled for a Request that is
 // not approved, or not any more.
+//
+// A Request of which nothing was shown, approved or not, is revealed anew until
+// RevealUntil: its window begins again, and what was not shown is ended.
 func (b *Broker) Reveal(ctx context.Context, ask AskAgain) (Issued, error) {
 	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), kind: revealing}
 	if ask.Key == "" || len(ask.Key) > maxKey {
@@ -40,12 +49,12 @@ func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
 		_, err := b.lapse(ctx, a.id, a.began)
 		return err
 	}
-	if r.session(a.key) != nil && r.State == StateApproved {
-		return a.takeOver(ctx, r)
-	}
-	switch r.State {
-	case StateApproved:
-	case StateOpen, StateClosed:
+	switch {
+	case r.State == StateApproved, a.began.Before(r.RevealUntil()):
+		if r.session(a.key) != nil {
+			return a.takeOver(ctx, r)
+		}
+	case r.State == StateOpen, r.State == StateClosed:
 		return &AlreadyIssued{RequestID: a.id}
 	default:
 		return &Settled{Request: r}
@@ -60,6 +69,76 @@ func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
 		r.Sessions[i].State = SessionLost
 	}
 	return a.addSession(ctx, r, EventAsked)
+}
+
+// RevealUntil is until when the Request can be revealed anew: as long as nothing
+// that was issued under it was shown, and for as long after the first of it as
+// what is approved can be revealed. It is zero where there is nothing like that.
+func (r Request) RevealUntil() time.Time {
+	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
+		return time.Time{}
+	}
+	var first time.Time
+	for _, s := range r.Sessions {
+		switch {
+		case s.State != SessionIssued:
+		case s.UndeliveredAt.IsZero():
+			return time.Time{} // it is shown, or about to be
+		case first.IsZero():
+			first = s.BeganAt
+		}
+	}
+	switch {
+	case first.IsZero():
+		return first
+	case r.Needs != nil && r.Needs.ClaimWithin > 0:
+		return first.Add(r.Needs.ClaimWithin)
+	default:
+		return first.Add(claimWithin)
+	}
+}
+
+// RenewUntil is until when a further Session can be issued in the window of the
+// Request, if nothing else is against it. It is zero where there is no window,
+// or no room for more in it.
+func (r Request) RenewUntil() time.Time {
+	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
+		return time.Time{}
+	}
+	return r.WindowEnd.Add(-policy.MinDuration)
+}
+
+// Ends is when an open Request is over: at the end of its window or, if that is
+// later, when it cannot be revealed anew any more.
+func (r Request) Ends() time.Time {
+	if until := r.RevealUntil(); until.After(r.WindowEnd) {
+		return until
+	}
+	return r.WindowEnd
+}
+
+// minting says whether somebody is issuing a Session at now.
+func (r Request) minting(now time.Time) bool {
+	return slices.ContainsFunc(r.Sessions, func(s Session) bool { return s.State == SessionMinting && now.Before(s.Lease) })
+}
+
+// endUnseen has what was not shown ended, once there is something instead.
+func (a *attempt) endUnseen(r *Request) {
+	var ids []string
+	for i, s := range r.Sessions {
+		if !s.UndeliveredAt.IsZero() && s.live(a.began) && s.EndAsked.IsZero() {
+			r.Sessions[i].EndAsked = a.began
+			ids = append(ids, s.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	e := a.event(EventEndAsked, *r, &Session{ID: strings.Join(ids, ", ")})
+	e.Actor = string(a.facts.User.Name)
+	e.Detail = "The credentials may not have been shown, and were issued anew."
+	a.also = &e
+	r.Trail.Notices = append(r.Trail.Notices, Notice{ID: a.broker.newID(a.began), Kind: NoticeFence, Due: a.began})
 }
 
 // Answered counts the yeses to a Request, and says how many it needs.

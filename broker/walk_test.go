@@ -33,6 +33,9 @@ type walker struct {
 	lapses   time.Time
 	window   time.Time
 	sets     int
+	last     broker.Issued // the last set, and
+	unseen   bool          // whether it, and all before it, may not have been shown
+	claim    time.Time     // until when it can be revealed anew then
 }
 
 // The role that is asked for, and what it may be pointed to instead.
@@ -63,7 +66,7 @@ func (w *walker) tick() {
 
 // step does one thing at random.
 func (w *walker) step() {
-	switch what := w.random.IntN(14); what {
+	switch what := w.random.IntN(16); what {
 	case 0, 1, 2:
 		name := []string{"lea", "mia", "ida"}[w.random.IntN(3)]
 		w.answers(name, approvers[name], what != 0)
@@ -87,6 +90,8 @@ func (w *walker) step() {
 		w.points()
 	case 12:
 		w.switches()
+	case 13, 14:
+		w.misses()
 	default:
 		w.note("a sweep")
 		if _, err := w.b.Due(w.t.Context()); err != nil {
@@ -101,7 +106,7 @@ func (w *walker) step() {
 				w.state = broker.StateClosed
 			}
 		}
-		if w.state == broker.StateOpen && !w.Now().Before(w.window) {
+		if w.state == broker.StateOpen && !w.Now().Before(w.window) && !w.claimable() {
 			w.state = broker.StateClosed
 		}
 	}
@@ -153,14 +158,53 @@ func (w *walker) reveals() {
 	switch {
 	case w.state == broker.StateApproved && w.good():
 		w.want(err == nil && released(issued), "approved: %v", err)
-		w.sets++
-		w.state, w.window = broker.StateOpen, issued.Request.WindowEnd
+		w.claim = w.Now().Add(time.Hour)
+		w.opens(issued)
+	case w.state == broker.StateOpen && w.claimable() && w.good():
+		w.want(err == nil && released(issued), "never shown: %v", err)
+		w.opens(issued)
 	case w.state == broker.StateApproved:
 		w.want(errors.Is(err, broker.ErrDenied) && !released(issued), "it counts no more: %v", err)
 		w.state = broker.StateVoid
 	default:
 		w.want(err != nil && !released(issued), "nothing to reveal: %v", err)
 	}
+}
+
+// opens takes in that a window was opened.
+func (w *walker) opens(issued broker.Issued) {
+	w.want(issued.Request.WindowEnd.Equal(w.Now().Add(4*time.Hour)), "the window ends %s", issued.Request.WindowEnd)
+	w.sets++
+	w.state, w.window, w.last, w.unseen = broker.StateOpen, issued.Request.WindowEnd, issued, false
+}
+
+// claimable says whether nothing was shown, and can still be revealed.
+func (w *walker) claimable() bool { return w.unseen && w.Now().Before(w.claim) }
+
+// misses has Slack not show the last set.
+func (w *walker) misses() {
+	if w.sets == 0 {
+		return
+	}
+	w.note("not shown")
+	if err := w.b.Undelivered(w.t.Context(), w.last); err != nil {
+		w.t.Fatal(err)
+	}
+	w.unseen = w.unseen || w.sets == w.missed()
+}
+
+// missed is how many sets may not have been shown.
+func (w *walker) missed() (n int) {
+	r, err := w.b.Ledger.Request(w.t.Context(), w.id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, s := range r.Sessions {
+		if !s.UndeliveredAt.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // renews has Bob ask for more of the window.
@@ -173,6 +217,7 @@ func (w *walker) renews() {
 	w.want(released(issued) == may && (err == nil) == may, "renewed: %v", err)
 	if may {
 		w.sets++
+		w.last, w.unseen = issued, false
 		w.want(!issued.Session.ExpiresAt.After(w.window.Add(time.Second)), "past the window")
 	}
 }

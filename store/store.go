@@ -127,7 +127,7 @@ func holder(r broker.Request) policy.UserName {
 // oldest first and, of one moment, by ID.
 func openOf(found []broker.Request, user policy.UserName, now time.Time) []broker.Request {
 	found = slices.DeleteFunc(found, func(r broker.Request) bool {
-		return holder(r) != user || r.State == broker.StateOpen && !now.Before(r.WindowEnd)
+		return holder(r) != user || r.State == broker.StateOpen && !now.Before(r.Ends())
 	})
 	slices.SortFunc(found, func(a, b broker.Request) int {
 		return cmp.Or(a.AskedAt.Compare(b.AskedAt), cmp.Compare(a.ID, b.ID))

@@ -104,11 +104,15 @@ func testOpenRequests(t *testing.T, open func(*testing.T) Store) {
 				r.State, r.WindowEnd = state, end
 				want[state] = must(s.PutRequest(ctx, r))(t)
 			}
+			unseen := openRequest("REQ8", clock.Add(8)) // and can be revealed anew for longer
+			unseen.WindowEnd = clock.Add(15 * time.Minute)
+			unseen.Sessions[0].State, unseen.Sessions[0].UndeliveredAt = broker.SessionIssued, clock
+			unseen = must(s.PutRequest(ctx, unseen))(t)
 			endless := openRequest("REQ9", clock)
 			endless.WindowEnd = time.Time{}
 			must(s.PutRequest(ctx, endless))(t)
 			waiting := []broker.Request{want[broker.StatePending], want[broker.StateApproved]}
-			all := append(slices.Clone(waiting), want[broker.StateOpen])
+			all := append(slices.Clone(waiting), want[broker.StateOpen], unseen)
 			for _, c := range []struct {
 				now  time.Time
 				want []broker.Request
