@@ -98,7 +98,7 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 	}
 	var errs []error
 	for _, kind := range noticeKinds {
-		about.Kind, about.Thread, about.Post = kind, s.Thread, s.Post
+		about.Kind, about.Now, about.Thread, about.Post = kind, now, s.Thread, s.Post
 		about.Notices = slices.DeleteFunc(slices.Clone(p.Trail.Notices), func(n Notice) bool {
 			// What is told of to the auditors goes together, in order.
 			return n.Kind != kind || kind != NoticeAudit && n.Due.After(now)
@@ -189,13 +189,32 @@ func (b *Broker) about(ctx context.Context, ref Ref) (Telling, error) {
 func (b *Broker) tell(ctx context.Context, t Telling) (string, error) {
 	ctx, stop := context.WithTimeout(ctx, tellPatience)
 	defer stop()
-	if t.Kind == NoticeApproval || t.Kind == NoticeRemind {
-		var err error
-		if t.Approvers, t.Open, err = b.approvers(ctx, *t.Request); err != nil {
-			return "", err
-		}
+	var err error
+	switch t.Kind {
+	case NoticeApproval, NoticeRemind:
+		t.Approvers, t.Open, err = b.approvers(ctx, *t.Request)
+	case NoticeEnding:
+		t.MayAsk, err = b.mayAsk(ctx, *t.Request)
+	}
+	if err != nil {
+		return "", err
 	}
 	return b.Teller.Tell(ctx, t)
+}
+
+// mayAsk says whether the requester of a Request may ask for the same once more:
+// whatever then needs approval needs it again.
+func (b *Broker) mayAsk(ctx context.Context, r Request) (bool, error) {
+	_, doc, err := b.Policies.Head(ctx)
+	if err != nil {
+		return false, err
+	}
+	in, err := b.input(ctx, r, Facts{Policy: doc}, b.now())
+	if role := roleOf(doc, r.Role); role != nil {
+		in.Asked.Ticket, in.Asked.Reason = role.SplitTicket(r.Words)
+	}
+	in.Answers = nil
+	return policy.Decide(in).Effect != policy.Deny, err
 }
 
 // retryAfter is how long to wait before a further try: doubling, bounded, and

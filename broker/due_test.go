@@ -289,3 +289,43 @@ func waits(r broker.Request) []broker.Notice {
 		return n.Kind == broker.NoticeClose || n.Kind == broker.NoticeEnding
 	})
 }
+
+// Whoever is told that a window ends soon is told whether they may ask for more,
+// as things are then.
+func TestMayAskForMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change string // an administrator's
+		file   string
+		want   bool
+	}{
+		"as it was":            {want: true},
+		"with approval":        {file: replace(rules, "max_duration: 2h, reason", "max_duration: 2h, approval: {by: [leads]}, reason"), want: true},
+		"not granted any more": {change: "grant remove ticketed --group dev"},
+		"access ends soon":     {change: "user renew alice --until 64m"},
+		"a shorter role":       {file: replace(rules, "max_duration: 2h, reason", "max_duration: 30m, reason")},
+		"another ticket":       {file: replace(rules, "'^[A-Z]+-[0-9]+$'", "'^CHG[0-9]+$'")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			ask := w.ask("1", "ticketed")
+			ask.Duration, ask.Words = time.Hour, "INC-1 looking"
+			w.mustIssue(t, ask)
+			w.due(t)
+			switch {
+			case c.change != "":
+				do(t, w.admin(w.tap), c.change)
+			case c.file != "":
+				w.apply(t, c.file)
+			}
+			w.advance(50 * time.Minute)
+			w.teller.told = nil
+			w.due(t)
+			told := slices.DeleteFunc(w.teller.told, func(told broker.Telling) bool { return told.Kind != broker.NoticeEnding })
+			if len(told) != 1 || told[0].MayAsk != c.want || !told[0].Now.Equal(w.Now()) {
+				t.Errorf("told %+v", told)
+			}
+		})
+	}
+}

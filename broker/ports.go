@@ -207,6 +207,7 @@ type Teller interface {
 // they are about as it is now.
 type Telling struct {
 	Kind    NoticeKind
+	Now     time.Time
 	Notices []Notice
 	Thread  string
 	Post    string   // the approvals channel's message, once there is one
@@ -216,6 +217,9 @@ type Telling struct {
 	// MaxApprovers. Open is what its requester has open besides.
 	Approvers []User
 	Open      []Request
+	// MayAsk says of a window that ends soon that its requester may ask for the
+	// same once more, as things are now.
+	MayAsk bool
 	// User is who the Notices are about, and To who is told; both nil unless
 	// they are about the end of a User's access. An application's owner is told.
 	User, To *User
