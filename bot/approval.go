@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -78,7 +79,7 @@ func (w *Worker) withdraw(ctx context.Context, todo work) error {
 	case err != nil:
 		return w.refused(ctx, todo, command{}, err)
 	}
-	m := outcomeMessage(&r)
+	m := outcomeMessage(&r, w.Now())
 	if err != nil {
 		m = settledRequest(&r)
 	}
@@ -93,7 +94,7 @@ func (w *Worker) reveal(ctx context.Context, todo work) error {
 	case err == nil:
 		err = w.hand(ctx, todo, issued, false)
 	case errors.As(err, &already):
-		err = w.answer(ctx, todo, revealedAlready(already.RequestID))
+		err = w.answerAbout(ctx, todo, already.RequestID, revealedAlready)
 	default:
 		err = w.refused(ctx, todo, command{}, err)
 	}
@@ -117,6 +118,28 @@ func (w work) again() broker.AskAgain {
 	return broker.AskAgain{Caller: w.Caller, RequestID: w.requestID(), Key: w.Key, Deadline: w.Received.Add(jobPatience)}
 }
 
+// answerAbout answers with what is to be said of one of the person's Requests as
+// it is now.
+func (w *Worker) answerAbout(ctx context.Context, todo work, id string, write func(*broker.Request, time.Time) message) error {
+	r, err := w.theirs(ctx, todo, id)
+	if err != nil {
+		return w.refused(ctx, todo, command{}, err)
+	}
+	return w.answer(ctx, todo, write(&r, w.Now()))
+}
+
+// theirs reads a Request, which must be the person's own.
+func (w *Worker) theirs(ctx context.Context, todo work, id string) (broker.Request, error) {
+	r, err := w.Broker.Ledger.Request(ctx, id)
+	switch {
+	case errors.Is(err, broker.ErrNotFound), err == nil && r.Slack != todo.Caller:
+		return broker.Request{}, broker.ErrNotFound
+	case err != nil:
+		return broker.Request{}, &broker.Fault{RequestID: id, Code: broker.FaultStore, Err: err}
+	}
+	return r, nil
+}
+
 // refresh puts how the Request stands in the place of the message with the
 // Reveal button, once that has nothing more to reveal. Where it fails, the
 // button answers how the Request stands.
@@ -128,7 +151,7 @@ func (w *Worker) refresh(ctx context.Context, todo work) {
 	}
 	if err == nil {
 		var body []byte
-		if body, err = outcomeMessage(&r).encode("", true); err == nil {
+		if body, err = outcomeMessage(&r, w.Now()).encode("", true); err == nil {
 			err = w.Courier.deliver(ctx, todo.ResponseURL, body)
 		}
 	}

@@ -206,7 +206,7 @@ func TestApproval(t *testing.T) {
 	if shown := w.direct(t, "U1"); shown.TS != dm.TS || strings.Contains(string(shown.Blocks), sandbox.Marker) {
 		t.Errorf("the credentials stand in a message that stays: %s", w.shows(shown))
 	}
-	has(t, w.shows(w.direct(t, "U1")), "you have revealed the credentials. Until today at 2:10 PM", "[ Renew ]")
+	has(t, w.shows(w.direct(t, "U1")), "you have revealed the credentials. You can have new keys until today at 1:55 PM.", "[ Renew ]")
 	has(t, w.shows(w.post(t)), "🟢 @alice", "Approved by lea, mia, and revealed. It ends")
 	has(t, w.thread(t), "revealed by alice")
 

@@ -97,9 +97,15 @@ func howItStands(r *broker.Request) string {
 	case broker.StateApproved:
 		return fmt.Sprintf("Approved by %s. It waits for `%s` to reveal the credentials, and lapses %s.", approvedBy(r), r.User, when(r.LapsesAt))
 	case broker.StateOpen:
-		return fmt.Sprintf("Approved by %s, and revealed. It ends %s.", approvedBy(r), when(r.WindowEnd))
+		if until := r.RevealUntil(); !until.IsZero() {
+			return fmt.Sprintf("%s, but Slack did not confirm that it showed the credentials. `%s` can reveal them anew until %s.", revealedBy(r), r.User, when(until))
+		}
+		return fmt.Sprintf("%s. It ends %s.", revealedBy(r), when(r.WindowEnd))
 	case broker.StateClosed:
-		return fmt.Sprintf("Approved by %s, and revealed. It ended %s.", approvedBy(r), when(r.WindowEnd))
+		if r.OpenedAt.IsZero() {
+			return "It failed, and nothing was issued."
+		}
+		return fmt.Sprintf("%s. It ended %s.", revealedBy(r), when(r.WindowEnd))
 	case broker.StateDenied:
 		if no := declined(r); no != nil {
 			return fmt.Sprintf("Denied by `%s`.", no.User)
@@ -114,6 +120,14 @@ func howItStands(r *broker.Request) string {
 	default:
 		return "Nothing was decided yet."
 	}
+}
+
+// revealedBy says how a Request came to be open.
+func revealedBy(r *broker.Request) string {
+	if r.Needs == nil {
+		return "Issued"
+	}
+	return fmt.Sprintf("Approved by %s, and revealed", approvedBy(r))
 }
 
 // approvedBy names those who agreed to a Request, and to how much, if that is

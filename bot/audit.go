@@ -276,15 +276,6 @@ func calling(text string) slack.Block {
 	))
 }
 
-// undeliveredMessage tells a requester that credentials could not be shown, as
-// far as is known.
-func undeliveredMessage(r *broker.Request) message {
-	m := say(fmt.Sprintf("I had credentials for %s for you, but Slack did not confirm that it showed them. If you do not see them, press the button or ask again.",
-		word(string(r.Role))), requestLine(r.ID))
-	m.blocks = append(m.blocks, newKeysButton(r.ID))
-	return m
-}
-
 // endingMessage tells somebody that their access ends soon, or that of an
 // application they answer for, and how to keep it.
 func endingMessage(t broker.Telling) message {

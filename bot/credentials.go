@@ -3,6 +3,7 @@ package bot
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,7 +79,7 @@ func writeCredentials(i broker.Issued) (message, error) {
 	for _, part := range parts {
 		m.blocks = append(m.blocks, code(part))
 	}
-	m.blocks = append(m.blocks, slack.NewActionBlock("", append(shellButtons(shell, i.Request.ID), endSession(i))...), small(footer(i, link != "")))
+	m.blocks = append(m.blocks, slack.NewActionBlock("", append(shellButtons(shell, i), endSession(i))...), small(footer(i, link != "")))
 	if !m.fits() {
 		return message{}, errTooLong
 	}
@@ -128,7 +129,10 @@ func summary(i broker.Issued) string {
 		"Ends " + when(i.Session.ExpiresAt),
 	}
 	if i.Capped() && i.Credentials.Chained {
-		lines = append(lines, fmt.Sprintf("AWS ends these keys after an hour. You asked for %s: ask again for the rest.", span(i.Request.Duration)))
+		lines = append(lines, fmt.Sprintf("AWS ends these keys after an hour. You asked for %s: have new ones for the rest.", span(i.Request.Duration)))
+	}
+	if !i.Again && slices.ContainsFunc(i.Request.Sessions, func(s broker.Session) bool { return !s.UndeliveredAt.IsZero() }) {
+		lines = append(lines, "These are new keys, and your time begins now. Those from before are ended where AWS can end them.")
 	}
 	if i.Again {
 		lines = append(lines, "These are new keys. Those issued for this request before stay good until they end.")
@@ -142,6 +146,9 @@ func summary(i broker.Issued) string {
 // footer is the small print.
 func footer(i broker.Issued, linked bool) string {
 	words := []string{requestLine(i.Request.ID), "Only you can see this, and Starback keeps no copy"}
+	if until := i.Request.RenewUntil(); i.Began.Before(until) {
+		words = append(words, "You can have new keys until "+when(until))
+	}
 	if linked {
 		words = append(words, "The console link works until "+when(i.Began.Add(signInLife)))
 	}
@@ -149,12 +156,12 @@ func footer(i broker.Issued, linked bool) string {
 }
 
 // shellButtons offer the other shells. Starback keeps no copy of the keys, so
-// choosing one issues new keys for the same request.
-func shellButtons(current broker.Shell, requestID string) []slack.BlockElement {
+// choosing one issues new keys for the same request, while there is time.
+func shellButtons(current broker.Shell, i broker.Issued) []slack.BlockElement {
 	var buttons []slack.BlockElement
 	for _, s := range broker.Shells {
-		if s != current {
-			buttons = append(buttons, button(actionShell+string(s), requestID, "New keys for "+shellNames[s], ""))
+		if s != current && i.Began.Before(i.Request.RenewUntil()) {
+			buttons = append(buttons, button(actionShell+string(s), i.Request.ID, "New keys for "+shellNames[s], ""))
 		}
 	}
 	return buttons

@@ -119,6 +119,23 @@ func again() broker.Issued {
 	return i
 }
 
+// anew is what is revealed once more, since it was not shown before.
+func anew() broker.Issued {
+	i := issued(readonly(), broker.Fish, 100, 200)
+	before := i.Session
+	before.UndeliveredAt = noon.Add(-time.Minute)
+	i.Request.Sessions = []broker.Session{before, i.Session}
+	return i
+}
+
+// quarter is what somebody gets who asks for as little as there is.
+func quarter() broker.Issued {
+	i := issued(readonly(), broker.Fish, 100, 200)
+	i.Request.Duration, i.Request.WindowEnd = 15*time.Minute, noon.Add(15*time.Minute)
+	i.Session.ExpiresAt = i.Request.WindowEnd
+	return i
+}
+
 // openRequest is a Request with one Session issued.
 func openRequest(role policy.RoleName) broker.Request {
 	return broker.Request{

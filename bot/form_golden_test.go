@@ -56,8 +56,12 @@ func TestGoldenForm(t *testing.T) {
 	for name, v := range views {
 		t.Run(name, func(t *testing.T) { compareView(t, "form-"+name, v) })
 	}
-	t.Run("carried-out", func(t *testing.T) {
-		compare(t, "form-carried-out", posted(t, carriedOutMessage("0123456789ABCDEFGHJK")))
+	carriedOut := openRequest("prod-admin")
+	for name, at := range map[string]time.Time{"carried-out": noon, "carried-out-late": noon.Add(50 * time.Minute)} {
+		t.Run(name, func(t *testing.T) { compare(t, "form-"+name, posted(t, carriedOutMessage(&carriedOut, at))) })
+	}
+	t.Run("carried-out-unknown", func(t *testing.T) {
+		compare(t, "form-carried-out-unknown", posted(t, carriedOutMessage(&broker.Request{ID: carriedOut.ID}, noon)))
 	})
 }
 

@@ -73,11 +73,12 @@ func TestDecidedAnew(t *testing.T) {
 // never credentials.
 func TestClosedForm(t *testing.T) {
 	w := newFormWorld(t)
+	w.AddChannel(sandbox.SlackChannel{ID: approvals, Name: "approvals", Members: []string{"U1"}, BotIn: true})
 	submit := func() {
 		t.Helper()
 		w.sends("U1", "")
 		w.chooses("U1", "prod-readonly")
-		w.submits("U1", nil)
+		w.submits("U1", map[string]string{"duration:prod-readonly": "15m"})
 		if _, err := w.CloseView(t.Context(), "U1", w.modal("U1").ID); err != nil {
 			t.Fatal(err)
 		}
@@ -88,18 +89,29 @@ func TestClosedForm(t *testing.T) {
 	}
 	submit()
 	w.nowhere()
-	has(t, bare(w.sees("U1")), "I had credentials for prod-readonly for you, but Slack did not confirm that it showed them.", "[ New keys ]")
+	has(t, bare(w.sees("U1")), "I had credentials for prod-readonly for you, but Slack did not confirm that it showed them.",
+		"press Reveal. You get new ones, for 15m from when you press it, and those from before are ended where AWS can end them. The button works until today at 1:00 PM.", "[ Reveal ]")
 	seen := w.Seen("U1")
-	if m := seen[len(seen)-1]; m.Ephemeral {
+	dm := seen[len(seen)-1]
+	if dm.Ephemeral {
 		t.Error("the message is gone on reload")
 	}
 	if !slices.Contains(w.events(), broker.EventUndelivered) {
 		t.Errorf("the trail says %q", w.events())
 	}
-	has(t, w.presses("U1", "renew"), "AWS_ACCESS_KEY_ID='ASIA0000000000000002'", sandbox.Marker)
-	seen = w.Seen("U1")
-	if m := seen[len(seen)-1]; !m.Ephemeral {
-		t.Error("the new keys stay for all to see")
+	// The window of what was not shown is over when the button is pressed.
+	w.clock.add(40 * time.Minute)
+	if err := w.due(); err != nil {
+		t.Fatal(err)
+	}
+	has(t, bare(w.types("U1", "sessions")), "prod-readonly in prod (111122223333): its time is over", "[ Reveal ]")
+	has(t, w.does(t, "U1", dm, "reveal", ""), "AWS_ACCESS_KEY_ID='ASIA0000000000000002'", sandbox.Marker, "Ends today at 12:55 PM",
+		"These are new keys, and your time begins now. Those from before are ended where AWS can end them.")
+	has(t, w.shows(w.direct(t, "U1")), "Your request for prod-readonly in prod (111122223333) was issued. It ends today at 12:55 PM, too soon for new keys.")
+	has(t, w.late(t, "U1", "reveal", w.open(t, "alice")[0].ID), "You have revealed this already, and nothing is issued twice for it.", "ask again: /starback prod-readonly")
+	seen = w.private("U1")
+	if w.mint.made != 2 {
+		t.Errorf("%d credentials were made", w.mint.made)
 	}
 	if stays := w.Channel(seen[len(seen)-1].Channel); slices.ContainsFunc(stays, func(m sandbox.Message) bool {
 		return !m.Ephemeral && strings.Contains(string(m.Blocks)+m.Text, sandbox.Marker)
@@ -151,7 +163,7 @@ func TestFormTwice(t *testing.T) {
 		}
 	}
 	has(t, w.shownTo("U1"), "AWS_ACCESS_KEY_ID='ASIA0000000000000001'")
-	has(t, w.sees("U1"), "Your request was carried out already", "[ New keys ]")
+	has(t, w.sees("U1"), "Your request was carried out already", "[ Renew ]")
 	w.nowhere()
 	if w.mint.made != 1 {
 		t.Errorf("%d sets of keys were made", w.mint.made)

@@ -87,6 +87,16 @@ func anotherHas(err error) bool {
 	return errors.As(err, &already) || errors.As(err, &fault) && fault.Code == broker.FaultLost
 }
 
+// carriedOut tells the person that another worker has carried the work out.
+func (w *Worker) carriedOut(ctx context.Context, todo work) error {
+	r, err := w.theirs(ctx, todo, todo.requestID())
+	if err != nil {
+		w.Log.Warn("could not look up what was carried out already", "job", todo.id(), "err", err)
+		r.ID = todo.requestID()
+	}
+	return w.tell(ctx, todo, carriedOutMessage(&r, w.Now()))
+}
+
 // tell sends the person a message of their own. It holds no secret.
 func (w *Worker) tell(ctx context.Context, todo work, m message) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), asidePatience)
@@ -163,17 +173,4 @@ func slackCode(err error) string {
 		return ""
 	}
 	return no.Err
-}
-
-// carriedOutMessage tells somebody that what they did in a modal was carried out
-// before, where its answer may have been seen or not.
-func carriedOutMessage(requestID string) message {
-	m := say("Your request was carried out already, and nothing is issued twice for it. If you did not see its answer, press the button.", requestLine(requestID))
-	m.blocks = append(m.blocks, newKeysButton(requestID))
-	return m
-}
-
-// newKeysButton asks for new keys within the window of an open request.
-func newKeysButton(requestID string) slack.Block {
-	return slack.NewActionBlock("", button(actionRenew, requestID, "New keys", ""))
 }

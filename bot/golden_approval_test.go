@@ -86,6 +86,8 @@ func TestGoldenApproval(t *testing.T) {
 		"pending-longest":   {longest, 25, 7},
 		"approved":          {put(broker.StateApproved, nil), 0, 0},
 		"revealed":          {put(broker.StateOpen, nil), 0, 0},
+		"revealed-late":     {put(broker.StateOpen, func(r *broker.Request) { r.WindowEnd = noon.Add(10 * time.Minute) }), 0, 0},
+		"revealed-unseen":   {put(broker.StateOpen, func(r *broker.Request) { r.Sessions[0].UndeliveredAt = noon }), 0, 0},
 		"over":              {put(broker.StateClosed, nil), 0, 0},
 		"denied":            {put(broker.StateDenied, nil), 0, 0},
 		"denied-wordless":   {put(broker.StateDenied, func(r *broker.Request) { r.Approvals[1].Reason = "" }), 0, 0},
@@ -100,13 +102,14 @@ func TestGoldenApproval(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			compare(t, "approval-"+name, posted(t, approvalMessage(&c.r, approvers(c.approvers), holding(c.open))))
-			compare(t, "outcome-"+name, posted(t, outcomeMessage(&c.r)))
+			compare(t, "outcome-"+name, posted(t, outcomeMessage(&c.r, noon)))
 			if c.r.State != broker.StatePending {
 				compare(t, "settled-"+name, answered(t, settledRequest(&c.r), false))
 			}
 		})
 	}
 	waiting, approved, denied := guarded("prod-admin", false, false), put(broker.StateApproved, nil), put(broker.StateDenied, nil)
+	revealed, late := put(broker.StateOpen, nil), put(broker.StateOpen, func(r *broker.Request) { r.WindowEnd = noon.Add(10 * time.Minute) })
 	for name, m := range map[string]message{
 		"waiting":            pendingMessage(&waiting, true),
 		"waiting-no-channel": pendingMessage(&waiting, false),
@@ -117,7 +120,8 @@ func TestGoldenApproval(t *testing.T) {
 		"answered-last":      answeredMessage(&approved, broker.Answer{Yes: true}),
 		"answered-less":      answeredMessage(&approved, broker.Answer{Yes: true, Duration: 30 * time.Minute}),
 		"answered-no":        answeredMessage(&denied, broker.Answer{}),
-		"revealed-already":   revealedAlready(waiting.ID),
+		"revealed-already":   revealedAlready(&revealed, noon),
+		"revealed-late":      revealedAlready(&late, noon),
 		"foreign":            say(identityWords[broker.RuleForeign], ""),
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, "approvals-"+name, answered(t, m, false)) })

@@ -137,6 +137,8 @@ func TestGolden(t *testing.T) {
 		"file-longest":             long(broker.File, 7000),
 		"link-with-no-room":        long(broker.Bash, 20000),
 		"again":                    again(),
+		"anew":                     anew(),
+		"for-a-quarter":            quarter(),
 		"capped-by-chaining":       capped(),
 		"console-link-failed":      unlinked(),
 		"shell-not-chosen":         issued(readonly(), "", 16, 0),
@@ -224,10 +226,19 @@ func TestGoldenAudit(t *testing.T) {
 	}
 
 	r := openRequest("prod-readonly")
+	unseen := inState(broker.StateOpen, func(r *broker.Request) {
+		r.Duration, r.WindowEnd = 15*time.Minute, noon.Add(15*time.Minute)
+		r.Sessions[0].UndeliveredAt, r.Sessions[0].ExpiresAt = noon, r.WindowEnd
+	})
 	for name, m := range map[string]message{
 		"timeline-one":     timeline(events(1)),
 		"timeline-longest": timeline(events(200)),
-		"undelivered":      undeliveredMessage(&r),
+		"undelivered":      undeliveredMessage(&unseen, noon),
+		// Something else of it was shown; and neither way is left.
+		"undelivered-further": undeliveredMessage(&r, noon),
+		"undelivered-late":    undeliveredMessage(&unseen, noon.Add(time.Hour)),
+		"outcome-issued":      outcomeMessage(&r, noon),
+		"outcome-unseen":      outcomeMessage(&unseen, noon),
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, name, posted(t, m)) })
 	}

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/slack-go/slack"
 
@@ -26,9 +27,10 @@ func pendingMessage(r *broker.Request, channel bool) message {
 	return m
 }
 
-// outcomeMessage tells the requester how a Request stands: with the button that
-// reveals what was approved, or the one for new keys once that was pressed.
-func outcomeMessage(r *broker.Request) message {
+// outcomeMessage tells the requester how a Request stands at now: with the
+// button that reveals what was approved, or the one for new keys once that was
+// pressed.
+func outcomeMessage(r *broker.Request, now time.Time) message {
 	role := word(string(r.Role))
 	your := fmt.Sprintf("Your request for %s in %s", role, accountName(r))
 	again := "If you still need it, ask again: " + word("/starback "+string(r.Role))
@@ -42,9 +44,7 @@ func outcomeMessage(r *broker.Request) message {
 			your, approvedBy(r), span(r.ApprovedFor()), when(r.LapsesAt))
 		buttons = append(buttons, button(actionReveal, r.ID, "Reveal", slack.StylePrimary))
 	case broker.StateOpen:
-		words = fmt.Sprintf("✅  %s was approved by %s, and you have revealed the credentials. Until %s you can have new keys.",
-			your, approvedBy(r), when(r.WindowEnd))
-		buttons = append(buttons, button(actionRenew, r.ID, "Renew", ""))
+		words, buttons = openOutcome(r, your, now)
 	case broker.StateClosed:
 		words = fmt.Sprintf("☑️  %s is over since %s. %s", your, when(r.WindowEnd), again)
 	case broker.StateWithdrawn:
@@ -64,6 +64,48 @@ func outcomeMessage(r *broker.Request) message {
 	if no != nil && no.Reason != "" {
 		m.blocks = append(m.blocks, quote("Why not", no.Reason))
 	}
+	return m.with(buttons)
+}
+
+// openOutcome is how an open Request stands.
+func openOutcome(r *broker.Request, your string, now time.Time) (words string, buttons []slack.BlockElement) {
+	lead := "✅  " + your + " was issued"
+	if r.Needs != nil {
+		lead = fmt.Sprintf("✅  %s was approved by %s, and you have revealed the credentials", your, approvedBy(r))
+	}
+	if now.Before(r.RevealUntil()) {
+		how, buttons := unseenKeys(r, now)
+		return lead + ". Slack did not confirm that it showed the credentials. If you do not see them, " + how, buttons
+	}
+	if !now.Before(r.RenewUntil()) {
+		return fmt.Sprintf("%s. It ends %s, too soon for new keys.", lead, when(r.WindowEnd)), nil
+	}
+	return fmt.Sprintf("%s. You can have new keys until %s.", lead, when(r.RenewUntil())), renewButton(r)
+}
+
+// unseenKeys says what somebody can do who does not see the keys of a Request,
+// as the end of a sentence, and more, with the button for it.
+func unseenKeys(r *broker.Request, now time.Time) (words string, buttons []slack.BlockElement) {
+	switch {
+	case now.Before(r.RevealUntil()):
+		return fmt.Sprintf("press *Reveal*. You get new ones, for %s from when you press it, and those from before are ended where AWS can end them. The button works until %s.",
+			span(r.Duration), when(r.RevealUntil())), []slack.BlockElement{button(actionReveal, r.ID, "Reveal", slack.StylePrimary)}
+	case now.Before(r.RenewUntil()):
+		return fmt.Sprintf("press *Renew* for new ones. The button works until %s.", when(r.RenewUntil())), renewButton(r)
+	case r.Role == "": // it could not be looked up
+		return "ask again.", nil
+	default:
+		return "ask again: " + word("/starback "+string(r.Role)), nil
+	}
+}
+
+// renewButton asks for new keys in the window of an open Request.
+func renewButton(r *broker.Request) []slack.BlockElement {
+	return []slack.BlockElement{button(actionRenew, r.ID, "Renew", "")}
+}
+
+// with adds buttons, if there are any.
+func (m message) with(buttons []slack.BlockElement) message {
 	if len(buttons) > 0 {
 		m.blocks = append(m.blocks, slack.NewActionBlock("", buttons...))
 	}
@@ -71,6 +113,22 @@ func outcomeMessage(r *broker.Request) message {
 }
 
 // revealedAlready answers a second press of Reveal.
-func revealedAlready(id string) message {
-	return say("You have revealed this already, and nothing is issued twice for it. If you cannot see the credentials, press *Renew*.", requestLine(id))
+func revealedAlready(r *broker.Request, now time.Time) message {
+	words, buttons := unseenKeys(r, now)
+	return say("You have revealed this already, and nothing is issued twice for it. If you cannot see the credentials, "+words, requestLine(r.ID)).with(buttons)
+}
+
+// undeliveredMessage tells a requester that credentials could not be shown, as
+// far as is known.
+func undeliveredMessage(r *broker.Request, now time.Time) message {
+	words, buttons := unseenKeys(r, now)
+	return say(fmt.Sprintf("I had credentials for %s for you, but Slack did not confirm that it showed them. If you do not see them, %s",
+		word(string(r.Role)), words), requestLine(r.ID)).with(buttons)
+}
+
+// carriedOutMessage tells somebody that what they did in a modal was carried out
+// before, where its answer may have been seen or not.
+func carriedOutMessage(r *broker.Request, now time.Time) message {
+	words, buttons := unseenKeys(r, now)
+	return say("Your request was carried out already, and nothing is issued twice for it. If you did not see its answer, "+words, requestLine(r.ID)).with(buttons)
 }

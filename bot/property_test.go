@@ -135,7 +135,6 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		r.Reason = rapid.OneOf(rapid.Just(""), typed(1000)).Draw(rt, "reason")
 		r.Words = typed(1000).Draw(rt, "words")
 		checkSafe(rt, posted(t, requestMessage(&r)), r.Role)
-		checkSafe(rt, posted(t, undeliveredMessage(&r)), r.Role)
 		for i := range r.Approvals {
 			r.Approvals[i].Reason = cut(typed(300).Draw(rt, "why not"), 300)
 		}
@@ -143,9 +142,14 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		checkSafe(rt, posted(t, reminder(&r, approvers(1))), r.Role)
 		checkSafe(rt, posted(t, settledRequest(&r)), r.Role)
 		checkSafe(rt, posted(t, pendingMessage(&r, rapid.Bool().Draw(rt, "channel"))), r.Role)
-		known := r // what approvers were asked for is in the policy
+		known := r // what was issued, or put to approvers, is in the policy
 		known.Role = "prod-admin"
-		checkSafe(rt, posted(t, outcomeMessage(&known)), "")
+		at := noon.Add(time.Duration(rapid.IntRange(0, 180).Draw(rt, "minutes")) * time.Minute)
+		if rapid.Bool().Draw(rt, "unseen") {
+			known.Sessions[0].UndeliveredAt = noon
+		}
+		checkSafe(rt, posted(t, undeliveredMessage(&known, at)), "")
+		checkSafe(rt, posted(t, outcomeMessage(&known, at)), "")
 
 		e := broker.Event{
 			ID: "01JDCKQ0000000000000000009", Event: broker.EventUserChanged, Time: noon, Actor: typed(100).Draw(rt, "actor"),

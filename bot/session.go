@@ -29,7 +29,7 @@ func (w *Worker) onSession(ctx context.Context, todo work) error {
 	id, session, _ := strings.Cut(todo.Value, " ")
 	switch todo.Action {
 	case actionOpenConsole:
-		return w.further(ctx, todo, id, consoleMessage)
+		return w.issues(ctx, todo, id, w.Broker.IssueAgain, consoleMessage)
 	case actionMore:
 		return w.askForMore(ctx, todo, id)
 	default:
@@ -53,7 +53,7 @@ func (w *Worker) sessions(ctx context.Context, todo work, c command) error {
 		case c.verb == verbEnd:
 			return w.end(ctx, todo, id, session)
 		default:
-			return w.further(ctx, todo, id, credentialsMessage)
+			return w.issues(ctx, todo, id, w.renews(open, id), credentialsMessage)
 		}
 	}
 	return w.answer(ctx, todo, sessionsMessage(open, me, w.Now(), lead))
@@ -121,10 +121,24 @@ func (w *Worker) end(ctx context.Context, todo work, id, session string) error {
 	}
 }
 
-// further issues another Session in the window of a Request, and shows it as
-// write writes it.
-func (w *Worker) further(ctx context.Context, todo work, id string, write func(broker.Issued) (message, error)) error {
-	issued, err := w.Broker.IssueAgain(ctx, broker.AskAgain{
+// renews is how a Request is renewed: in its window or, where nothing of it was
+// shown and there is no time for that, anew.
+func (w *Worker) renews(open []broker.Request, id string) issue {
+	now := w.Now()
+	for _, r := range open {
+		if r.ID == id && now.Before(r.RevealUntil()) && !now.Before(r.RenewUntil()) {
+			return w.Broker.Reveal
+		}
+	}
+	return w.Broker.IssueAgain
+}
+
+// An issue issues a Session of a Request that is there already.
+type issue func(context.Context, broker.AskAgain) (broker.Issued, error)
+
+// issues issues another Session of a Request, and shows it as write writes it.
+func (w *Worker) issues(ctx context.Context, todo work, id string, by issue, write func(broker.Issued) (message, error)) error {
+	issued, err := by(ctx, broker.AskAgain{
 		Caller: todo.Caller, RequestID: id, Key: todo.Key, Deadline: todo.Received.Add(jobPatience),
 	})
 	if err != nil {
@@ -137,13 +151,7 @@ func (w *Worker) further(ctx context.Context, todo work, id string, write func(b
 // long and with the same words; the Request that is about to end goes on as it
 // is.
 func (w *Worker) askForMore(ctx context.Context, todo work, id string) error {
-	r, err := w.Broker.Ledger.Request(ctx, id)
-	switch {
-	case err == nil && r.Slack != todo.Caller:
-		err = broker.ErrNotFound
-	case err != nil && !errors.Is(err, broker.ErrNotFound):
-		err = &broker.Fault{RequestID: id, Code: broker.FaultStore, Err: err}
-	}
+	r, err := w.theirs(ctx, todo, id)
 	if err != nil {
 		return w.refused(ctx, todo, command{}, err)
 	}

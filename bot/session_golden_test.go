@@ -69,6 +69,9 @@ func TestGoldenSessions(t *testing.T) {
 				r.WindowEnd, r.Sessions[0].ExpiresAt = noon.Add(10*time.Minute), noon.Add(10*time.Minute)
 			}),
 			withSessions(1, func(r *broker.Request) { r.Sessions[0].State = broker.SessionFailed }),
+			withSessions(1, func(r *broker.Request) {
+				r.Duration, r.WindowEnd, r.Sessions[0].ExpiresAt, r.Sessions[0].UndeliveredAt = 15*time.Minute, noon, noon, noon
+			}),
 			withSessions(1, func(r *broker.Request) { r.Role = "not-mine-any-more" }),
 		}, me(readonly()), noon, "2 of your requests are open."),
 		"list-longest":         sessionsMessage(many, me(longestRole), noon, ""),

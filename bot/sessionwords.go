@@ -74,7 +74,7 @@ func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block
 		}
 		buttons = append(buttons, button(actionWithdraw, r.ID, "Withdraw", ""))
 	default:
-		what += fmt.Sprintf(": %s left, until %s", span(r.WindowEnd.Sub(now)), when(r.WindowEnd))
+		what += openFor(r, now)
 		what += "\n" + strings.Join(sessionLines(live(r, now)), "\n")
 		buttons = openButtons(r, me, now)
 	}
@@ -83,6 +83,19 @@ func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block
 		blocks = append(blocks, slack.NewActionBlock("", buttons...))
 	}
 	return append(blocks, small(requestLine(r.ID)))
+}
+
+// openFor says how long a Request is open, as the end of a sentence.
+func openFor(r *broker.Request, now time.Time) string {
+	words := ": its time is over"
+	if left := r.WindowEnd.Sub(now); left > 0 {
+		words = fmt.Sprintf(": %s left, until %s", span(left), when(r.WindowEnd))
+	}
+	if now.Before(r.RevealUntil()) {
+		how, _ := unseenKeys(r, now)
+		words += "\nSlack did not confirm that it showed the credentials. If you do not see them, " + how
+	}
+	return words
 }
 
 // sessionLines are Sessions, one a line, the newest first.
@@ -108,7 +121,10 @@ func sessionLines(sessions []broker.Session) []string {
 // broker would refuse is not offered.
 func openButtons(r *broker.Request, me broker.Me, now time.Time) (buttons []slack.BlockElement) {
 	at := slices.IndexFunc(me.Roles, func(role *policy.Role) bool { return role.Name == r.Role })
-	if at >= 0 && r.WindowEnd.Sub(now) >= policy.MinDuration {
+	if at >= 0 && now.Before(r.RevealUntil()) {
+		buttons = append(buttons, button(actionReveal, r.ID, "Reveal", slack.StylePrimary))
+	}
+	if at >= 0 && now.Before(r.RenewUntil()) {
 		if me.Roles[at].Console {
 			buttons = append(buttons, button(actionOpenConsole, r.ID, "Console", ""))
 		}

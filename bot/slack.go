@@ -80,7 +80,7 @@ func standingOf(u slack.User, id broker.SlackID) broker.Standing {
 func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	switch {
 	case t.Kind == broker.NoticeUndelivered && t.Request != nil:
-		return "", c.write(ctx, t.Request.Slack, undeliveredMessage(t.Request))
+		return "", c.write(ctx, t.Request.Slack, undeliveredMessage(t.Request, t.Now))
 	case t.Kind == broker.NoticeExpiring && t.User != nil && t.To != nil:
 		return "", c.write(ctx, t.To.Slack, endingMessage(t))
 	case t.Kind == broker.NoticeEnding && t.Request != nil:
@@ -92,7 +92,7 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Kind == broker.NoticeRemind && t.Request != nil:
 		return "", c.remindApprovers(ctx, t)
 	case t.Kind == broker.NoticeOutcome && t.Request != nil:
-		return "", c.tellRequester(ctx, t.Request)
+		return "", c.tellRequester(ctx, t)
 	case t.Kind != broker.NoticeAudit:
 		return "", fmt.Errorf("a notice of the unknown kind %q: %w", t.Kind, broker.ErrInvalid)
 	case c.auditChannel == "":
@@ -123,11 +123,12 @@ func (c *Client) remindApprovers(ctx context.Context, t broker.Telling) error {
 
 // tellRequester tells somebody what came of their Request. Nothing is told of
 // one that was revealed meanwhile, or that came from no account in Slack.
-func (c *Client) tellRequester(ctx context.Context, r *broker.Request) error {
+func (c *Client) tellRequester(ctx context.Context, t broker.Telling) error {
+	r := t.Request
 	if r.Slack.IsZero() || r.State == broker.StateOpen || r.State == broker.StateClosed {
 		return nil
 	}
-	return c.write(ctx, r.Slack, outcomeMessage(r))
+	return c.write(ctx, r.Slack, outcomeMessage(r, t.Now))
 }
 
 // tellEnded tells those concerned that Sessions of a Request were ended.

@@ -188,7 +188,7 @@ func (w *Worker) handAs(ctx context.Context, todo work, issued broker.Issued, wr
 // refused tells the person why there is nothing for them.
 func (w *Worker) refused(ctx context.Context, todo work, c command, err error) error {
 	if todo.View != "" && anotherHas(err) {
-		return w.tell(ctx, todo, carriedOutMessage(todo.requestID()))
+		return w.carriedOut(ctx, todo)
 	}
 	var busy *broker.Busy
 	if errors.As(err, &busy) {

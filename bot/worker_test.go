@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func TestUndelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := w.sees("U1")
-	has(t, text, "I had credentials for `prod-readonly` for you, but Slack did not confirm", "ask again")
+	has(t, text, "I had credentials for `prod-readonly` for you, but Slack did not confirm", "[* Reveal *]")
 	if strings.Contains(text, "ASIA") || strings.Contains(text, sandbox.Marker) {
 		t.Errorf("the keys are shown: %s", text)
 	}
@@ -201,6 +202,39 @@ func TestAnswerGoesAside(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNeverShown reveals what a command has issued and could not show, in the
+// window and after it.
+func TestNeverShown(t *testing.T) {
+	for name, after := range map[string]time.Duration{"at once": 0, "late": 50 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			w, r := newSessionWorld(t)
+			w.fails(sandbox.SlackFault{Status: 404}, "response_url", "chat.postEphemeral")
+			w.types("U1", "prod-readonly 15m")
+			w.SetFault(nil)
+			w.passOn(t)
+			dm := w.direct(t, "U1")
+			has(t, w.shows(dm), "press Reveal.", "[ Reveal ]")
+			unseen := w.open(t, "alice")[0].Sessions[0].ID
+			w.clock.add(after)
+			w.passOn(t)
+			has(t, w.does(t, "U1", dm, "reveal", ""), "export AWS_ACCESS_KEY_ID='ASIA0000000000000002'", "your time begins now")
+			if got := w.open(t, "alice")[0]; !got.WindowEnd.Equal(w.clock.Now().Add(15 * time.Minute)) {
+				t.Errorf("the window ends %s", got.WindowEnd)
+			}
+			if ended := slices.Contains(r.denied, unseen); ended != (after == 0) { // or has expired by itself
+				t.Errorf("denied %v", r.denied)
+			}
+		})
+	}
+	// Renew, typed, does the same where there is no time for less.
+	w, _ := newSessionWorld(t)
+	w.fails(sandbox.SlackFault{Status: 404}, "response_url", "chat.postEphemeral")
+	w.types("U1", "prod-readonly 15m")
+	w.SetFault(nil)
+	w.clock.add(time.Minute)
+	has(t, w.types("U1", "renew"), "export AWS_ACCESS_KEY_ID='ASIA0000000000000002'", "your time begins now", "Ends today at 12:16 PM")
 }
 
 func TestChooseShell(t *testing.T) {

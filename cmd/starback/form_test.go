@@ -50,11 +50,11 @@ func TestForms(t *testing.T) {
 		h.closes()
 		h.heal()
 		h.waitForTrail("session.undelivered", 1)
-		m := h.message("press the button")
+		m := h.message("press Reveal")
 		if strings.Contains(string(m.Blocks)+m.Text, sandbox.Marker) {
 			t.Error("a message holds a secret")
 		}
-		if _, err := h.slack.Click(t.Context(), "U0ALICE", m, "renew"); err != nil {
+		if _, err := h.slack.Click(t.Context(), "U0ALICE", m, "reveal"); err != nil {
 			t.Fatal(err)
 		}
 		again := pasted(t, answerWithin(t, h.slack, "U0ALICE", 1, time.Minute))
