@@ -90,6 +90,9 @@ func writeCredentials(i broker.Issued) (message, error) {
 // there is no link that Slack takes, it is credentialsMessage.
 func consoleMessage(i broker.Issued) (message, error) {
 	what := fmt.Sprintf("*%s* in *%s*", i.Role.Name, accountOf(i.Role)) + "\nEnds " + when(i.Session.ExpiresAt)
+	if i.Again {
+		what += "\nThis is a new session. What you had goes on."
+	}
 	m := message{text: fmt.Sprintf("The console for %s in %s, until %s. Request %s. Open the message to follow the link.",
 		i.Role.Name, accountOf(i.Role), utc(i.Session.ExpiresAt), i.Request.ID)}
 	m.blocks = append(console(i.Console.Reveal(), what), slack.NewActionBlock("", endSession(i)), small(footer(i, true)))

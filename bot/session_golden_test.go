@@ -94,6 +94,7 @@ func TestGoldenSessions(t *testing.T) {
 		"admin-ended-in-part":  endingsMessage("the role `prod-admin`", endings{ended: 1, fixed: []string{one.ID}, waiting: []string{one.ID, one.ID}, again: true}),
 		"admin-ended-longest":  endingsMessage("the role "+word(longName("role-")), endings{fixed: make([]string, 1000), waiting: make([]string, 1000)}),
 		"console-link-failed":  consoleOf(t, unlinked()),
+		"console-again":        consoleOf(t, again()),
 		"console":              consoleOf(t, issued(readonly(), broker.Bash, 1000, 1500)),
 		"console-longest":      consoleOf(t, issued(longestRole, broker.Bash, 1000, 7000)),
 		"console-with-no-room": consoleOf(t, issued(longestRole, broker.Bash, 1000, 20000)),
