@@ -47,6 +47,9 @@ func outcomeMessage(r *broker.Request, now time.Time) message {
 		words, buttons = openOutcome(r, your, now)
 	case broker.StateClosed:
 		words = fmt.Sprintf("☑️  %s is over since %s. %s", your, when(r.WindowEnd), again)
+		if r.OpenedAt.IsZero() {
+			words = fmt.Sprintf("⚠️  %s failed, and nothing was issued. %s", your, again)
+		}
 	case broker.StateWithdrawn:
 		words = fmt.Sprintf("☑️  %s is withdrawn.", your)
 	case broker.StateLapsed:
@@ -116,6 +119,14 @@ func (m message) with(buttons []slack.BlockElement) message {
 func revealedAlready(r *broker.Request, now time.Time) message {
 	words, buttons := unseenKeys(r, now)
 	return say("You have revealed this already, and nothing is issued twice for it. If you cannot see the credentials, "+words, requestLine(r.ID)).with(buttons)
+}
+
+// moreAlready answers a second press of the button that asks for more: with how
+// what the first asked for stands.
+func moreAlready(r *broker.Request, now time.Time) message {
+	lead := "You have asked for more already, and this button asks once. This is how that stands."
+	m := outcomeMessage(r, now)
+	return message{text: lead + " " + m.text, blocks: append([]slack.Block{section(lead)}, m.blocks...)}
 }
 
 // undeliveredMessage tells a requester that credentials could not be shown, as

@@ -147,18 +147,23 @@ func (w *Worker) issues(ctx context.Context, todo work, id string, by issue, wri
 	return w.handAs(ctx, todo, issued, write, false)
 }
 
-// askForMore asks for the same once more. It is an ask like any other, for as
-// long and with the same words; the Request that is about to end goes on as it
-// is.
+// askForMore asks for the same once more, and once only: however often the
+// button is pressed, there is one ask. It is one like any other, for as long and
+// with the same words; the Request that is about to end goes on as it is.
 func (w *Worker) askForMore(ctx context.Context, todo work, id string) error {
 	r, err := w.theirs(ctx, todo, id)
 	if err != nil {
 		return w.refused(ctx, todo, command{}, err)
 	}
-	issued, err := w.Broker.Issue(ctx, broker.Ask{
-		Caller: todo.Caller, Surface: broker.SurfaceButton, Key: todo.Key, Role: r.Role, Duration: r.Duration, Words: r.Words,
+	ask := broker.Ask{
+		Caller: todo.Caller, Surface: broker.SurfaceButton, Key: "more." + r.ID, Role: r.Role, Duration: r.Duration, Words: r.Words,
 		Deadline: todo.Received.Add(jobPatience),
-	})
+	}
+	issued, err := w.Broker.Issue(ctx, ask)
+	var already *broker.AlreadyIssued
+	if errors.As(err, &already) {
+		return w.answerAbout(ctx, todo, already.RequestID, moreAlready)
+	}
 	if err != nil {
 		return w.refused(ctx, todo, command{verb: verbRole, role: r.Role}, err)
 	}
@@ -167,9 +172,9 @@ func (w *Worker) askForMore(ctx context.Context, todo work, id string) error {
 
 // tellWindowEnds tells somebody that a window of theirs ends soon. An
 // application has nobody who could press a button.
-func (c *Client) tellWindowEnds(ctx context.Context, r *broker.Request) error {
-	if r.Slack.IsZero() {
+func (c *Client) tellWindowEnds(ctx context.Context, t broker.Telling) error {
+	if t.Request.Slack.IsZero() {
 		return nil
 	}
-	return c.write(ctx, r.Slack, windowEnding(r))
+	return c.write(ctx, t.Request.Slack, windowEnding(t.Request, t.MayAsk))
 }

@@ -32,6 +32,8 @@ func withSessions(n int, change func(*broker.Request)) broker.Request {
 func TestGoldenSessions(t *testing.T) {
 	asIs := func(*broker.Request) {}
 	one, three := withSessions(1, asIs), withSessions(3, asIs)
+	refused := withSessions(0, func(r *broker.Request) { r.State, r.Rule = broker.StateDenied, policy.RuleNotGranted })
+	failed := withSessions(0, func(r *broker.Request) { r.State, r.OpenedAt = broker.StateClosed, time.Time{} })
 	longest := withSessions(100, func(r *broker.Request) {
 		r.Role, r.Account, r.User = policy.RoleName(longName("role-")), policy.AccountName(longName("account-")), policy.UserName(strings.Repeat("u", 32))
 		r.Words = strings.Repeat("<&>🔑", 250)
@@ -87,8 +89,12 @@ func TestGoldenSessions(t *testing.T) {
 		"not-ended-full":       failing(broker.FaultBoundaryFull),
 		"not-ended-aws":        failing(broker.FaultAWS),
 		"not-ended-not-taken":  notEnded(&broker.Request{}, &broker.Fault{RequestID: one.ID, Code: broker.FaultStore, Err: errors.New("SECRET")}, noon),
-		"ending":               windowEnding(&one),
-		"ending-longest":       windowEnding(&longest),
+		"ending":               windowEnding(&one, true),
+		"ending-for-good":      windowEnding(&one, false),
+		"ending-longest":       windowEnding(&longest, true),
+		"more-already":         moreAlready(&one, noon),
+		"more-already-refused": moreAlready(&refused, noon),
+		"more-already-failed":  moreAlready(&failed, noon),
 		"admin-ended-none":     endingsMessage("`alice`", endings{}),
 		"admin-ended":          endingsMessage("`alice`", endings{ended: 2}),
 		"admin-ended-in-part":  endingsMessage("the role `prod-admin`", endings{ended: 1, fixed: []string{one.ID}, waiting: []string{one.ID, one.ID}, again: true}),

@@ -301,6 +301,13 @@ func TestWindowEnding(t *testing.T) {
 		!open[1].WindowEnd.Equal(w.clock.Now().Add(time.Hour)) || open[1].Surface != broker.SurfaceButton {
 		t.Errorf("open: %+v", open)
 	}
+	w.clock.add(time.Second)
+	has(t, w.does(t, "U1", dm, "ask_more", ""), "You have asked for more already, and this button asks once. This is how that stands.",
+		"Your request for prod-admin in prod (111122223333) was issued. You can have new keys until today at 1:35 PM.", "[ Renew ]")
+	if n := len(w.open(t, "alice")); n != 2 || w.mint.made != 2 {
+		t.Errorf("%d are open, %d sets were made", n, w.mint.made)
+	}
+	w.clock.add(-time.Second)
 	has(t, w.does(t, "U1", dm, "end", ""), "✅ prod-admin in prod (111122223333) is ended.")
 	if !slices.Equal(r.denied, []string{first.Sessions[0].ID}) {
 		t.Errorf("denied %v", r.denied)
@@ -318,21 +325,67 @@ func TestWindowEnding(t *testing.T) {
 	has(t, bare(replies[len(replies)-1]), "1:50:00 PM over")
 }
 
-// TestMoreIsDecided holds that asking for more goes the way of every ask.
+// TestMoreIsDecided holds that asking for more goes the way of every ask, and is
+// not offered where it would be refused.
 func TestMoreIsDecided(t *testing.T) {
-	w, _ := newSessionWorld(t)
-	w.types("U1", "prod-readonly 4h")
-	w.clock.add(3*time.Hour + 50*time.Minute)
-	w.passOn(t)
-	w.apply(strings.Replace(policyFile, "max_duration: 8h", "max_duration: 2h", 1))
-	has(t, w.does(t, "U1", w.direct(t, "U1"), "ask_more", ""), "prod-readonly can be had for 2h at most.")
-	w.apply(strings.Replace(policyFile, "grants: [prod-readonly, prod-admin]", "grants: [prod-admin]", 1))
-	has(t, w.does(t, "U1", w.direct(t, "U1"), "ask_more", ""), "There is no role prod-readonly that you may ask for.")
-	list := bare(w.types("U1", "sessions"))
-	has(t, list, "10m left", "[! End !]")
-	if strings.Contains(list, "Renew") || w.mint.made != 1 {
-		t.Errorf("made %d:\n%s", w.mint.made, list)
+	shorter := strings.Replace(policyFile, "max_duration: 8h", "max_duration: 2h", 1)
+	notMine := strings.Replace(policyFile, "grants: [prod-readonly, prod-admin]", "grants: [prod-admin]", 1)
+	for name, c := range map[string]struct{ before, after, want, again string }{
+		"a shorter role, since": {policyFile, shorter, "prod-readonly can be had for 2h at most.", "was refused. If you still need it, ask again: /starback prod-readonly"},
+		"not granted, since":    {policyFile, notMine, "There is no role prod-readonly that you may ask for.", "was refused."},
+		"a shorter role":        {before: shorter},
+		"not granted":           {before: notMine},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := newSessionWorld(t)
+			w.types("U1", "prod-readonly 4h")
+			w.clock.add(3*time.Hour + 50*time.Minute)
+			w.apply(c.before)
+			w.passOn(t)
+			dm := w.direct(t, "U1")
+			if c.after == "" {
+				has(t, w.shows(dm), "ends today at 4:00 PM. · Request", "[! End !]")
+				if strings.Contains(w.shows(dm), "Ask for more") {
+					t.Errorf("told\n%s", w.shows(dm))
+				}
+				return
+			}
+			has(t, w.shows(dm), "[ Ask for more ]")
+			w.apply(c.after)
+			has(t, w.does(t, "U1", dm, "ask_more", ""), c.want)
+			has(t, w.does(t, "U1", dm, "ask_more", ""), "You have asked for more already, and this button asks once.", c.again)
+			list := bare(w.types("U1", "sessions"))
+			has(t, list, "10m left", "[! End !]")
+			if strings.Contains(list, "Renew") || w.mint.made != 1 {
+				t.Errorf("made %d:\n%s", w.mint.made, list)
+			}
+		})
 	}
+}
+
+// TestMoreWaits asks for more of what has to be approved: once, however often
+// the button is pressed.
+func TestMoreWaits(t *testing.T) {
+	w := newApprovalWorld(t)
+	w.asksFor(t, "one 1h INC-1 x")
+	w.votes(t, "U4", "approve")
+	w.does(t, "U1", w.direct(t, "U1"), "reveal", "")
+	w.clock.add(50 * time.Minute)
+	w.passOn(t)
+	dm := w.direct(t, "U1")
+	for range 2 {
+		has(t, w.does(t, "U1", dm, "ask_more", ""), "⏳ one in prod (111122223333) for 1h needs 1 approval from leads.", "[ Withdraw ]")
+		if n := len(w.open(t, "alice")); n != 2 {
+			t.Errorf("%d requests are open", n)
+		}
+		w.clock.add(time.Second)
+	}
+	w.votes(t, "U5", "deny")
+	if _, err := w.Submit(t.Context(), "U5", w.Views("U5")[0].ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	has(t, w.does(t, "U1", dm, "ask_more", ""), "You have asked for more already", "was denied by mia. If you still need it, ask again: /starback one")
 }
 
 // TestWaitingSessions lists what waits for approval, and for being revealed.

@@ -221,13 +221,17 @@ func notEnded(r *broker.Request, f *broker.Fault, now time.Time) message {
 	return say(words, requestLine(r.ID))
 }
 
-// windowEnding tells a requester that a window ends soon, and how to go on.
-func windowEnding(r *broker.Request) message {
-	m := say(fmt.Sprintf("⏰  Your %s in %s ends %s. *Ask for more* asks for %s more, from when you press it; what you have goes on to its end.",
-		word(string(r.Role)), accountName(r), when(r.WindowEnd), span(r.Duration)), requestLine(r.ID))
+// windowEnding tells a requester that a window ends soon and, if they may ask
+// for the same once more, how to.
+func windowEnding(r *broker.Request, mayAsk bool) message {
+	words := fmt.Sprintf("⏰  Your %s in %s ends %s.", word(string(r.Role)), accountName(r), when(r.WindowEnd))
+	end := button(actionEnd, r.ID, "End", slack.StyleDanger)
+	if !mayAsk {
+		return say(words, requestLine(r.ID)).with([]slack.BlockElement{end})
+	}
+	m := say(fmt.Sprintf("%s *Ask for more* asks for %s more, from when you press it; what you have goes on to its end.", words, span(r.Duration)), requestLine(r.ID))
 	if r.Words != "" {
 		m.blocks = append(m.blocks, quote("With", r.Words))
 	}
-	m.blocks = append(m.blocks, slack.NewActionBlock("", button(actionMore, r.ID, "Ask for more", slack.StylePrimary), button(actionEnd, r.ID, "End", slack.StyleDanger)))
-	return m
+	return m.with([]slack.BlockElement{button(actionMore, r.ID, "Ask for more", slack.StylePrimary), end})
 }

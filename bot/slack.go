@@ -84,7 +84,7 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Kind == broker.NoticeExpiring && t.User != nil && t.To != nil:
 		return "", c.write(ctx, t.To.Slack, endingMessage(t))
 	case t.Kind == broker.NoticeEnding && t.Request != nil:
-		return "", c.tellWindowEnds(ctx, t.Request)
+		return "", c.tellWindowEnds(ctx, t)
 	case t.Kind == broker.NoticeEnded && t.Request != nil:
 		return "", c.tellEnded(ctx, t)
 	case t.Kind == broker.NoticeApproval && t.Request != nil:
