@@ -214,7 +214,7 @@ func TestVoid(t *testing.T) {
 	w.apply(strings.Replace(approvalPolicy, "starback/Admin", "starback/Owner", 1))
 	has(t, w.votes(t, "U4", "approve"), "Nothing was changed: this request is past that. It is void: the role has changed since it was asked for.")
 	has(t, w.shows(w.post(t)), "⚠️ @alice alice asks for one", "It is void: the role has changed since it was asked for.")
-	has(t, w.shows(w.direct(t, "U1")), "does not hold any more: the role has changed since it was asked for.", "ask again")
+	has(t, w.shows(w.direct(t, "U1")), "does not hold any more: the role has changed since you asked for it.", "ask again")
 
 	w.asksFor(t, "one 1h INC-1 once more")
 	w.votes(t, "U4", "approve")

@@ -110,13 +110,13 @@ func howItStands(r *broker.Request) string {
 		if no := declined(r); no != nil {
 			return fmt.Sprintf("Denied by `%s`.", no.User)
 		}
-		return fmt.Sprintf("Denied by the rule `%s`.", r.Rule)
+		return "It was refused."
 	case broker.StateWithdrawn:
 		return fmt.Sprintf("Withdrawn by `%s`.", r.User)
 	case broker.StateLapsed:
 		return "It has lapsed" + lapsedWhy(r) + "."
 	case broker.StateVoid:
-		return "It is void: " + voidWhy(r) + "."
+		return "It is void: " + voidOf(r.Rule).they + "."
 	default:
 		return "Nothing was decided yet."
 	}
@@ -162,18 +162,6 @@ func lapsedWhy(r *broker.Request) string {
 		return fmt.Sprintf(", with %d of %s", yes, count(needed, "approval", "approvals"))
 	}
 	return fmt.Sprintf(": approved by %s, and not revealed in time", approvedBy(r))
-}
-
-// voidWhy says what is otherwise than it was when the Request was made.
-func voidWhy(r *broker.Request) string {
-	switch r.Rule {
-	case broker.RuleChanged:
-		return "the role has changed since it was asked for"
-	case policy.RuleApprovalRequired:
-		return "an approval does not count any more"
-	default:
-		return fmt.Sprintf("it is refused now, by the rule `%s`", r.Rule)
-	}
 }
 
 // callApprovers mentions those who may answer, or names their groups where they
@@ -250,6 +238,8 @@ func progress(r *broker.Request, notices []broker.Notice) message {
 			what = fmt.Sprintf("asked by `%s`", r.User)
 		case broker.EventIssued:
 			what = fmt.Sprintf("revealed by `%s`", r.User)
+		case broker.EventVoid, broker.EventDenied: // as it is revealed, by what is decided then
+			what = "void: " + voidOf(n.Event.Rule).they
 		}
 		said = append(said, what)
 		m.blocks = append(m.blocks, section(clock(n.Event.Time)+"  "+what))

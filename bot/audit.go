@@ -186,7 +186,7 @@ func eventWhat(e broker.Event) string {
 	case broker.EventLapsed:
 		return "lapsed"
 	case broker.EventVoid:
-		return fmt.Sprintf("void, by the rule `%s`", e.Rule)
+		return fmt.Sprintf("void: %s (rule `%s`)", voidOf(e.Rule).they, e.Rule)
 	case broker.EventClosed:
 		return "over"
 	case broker.EventEndAsked:

@@ -54,7 +54,17 @@ func TestGoldenForm(t *testing.T) {
 		}
 	}
 	for name, v := range views {
-		t.Run(name, func(t *testing.T) { compareView(t, "form-"+name, v) })
+		t.Run(name, func(t *testing.T) { compareView(t, "form-"+name, v, nil) })
+	}
+	// What is wrong with a form, at its inputs.
+	long := draft{role: "prod-admin", duration: 2 * time.Hour, ticket: "inc 4711"}
+	for name, c := range map[string]struct {
+		d    draft
+		role *policy.Role
+	}{
+		"problems": {long, strict(t)}, "problems-role": {full, nil},
+	} {
+		t.Run(name, func(t *testing.T) { compareView(t, "form-"+name, formView(two, c.d), c.d.problems(c.role)) })
 	}
 	carriedOut := openRequest("prod-admin")
 	for name, at := range map[string]time.Time{"carried-out": noon, "carried-out-late": noon.Add(50 * time.Minute)} {
@@ -65,8 +75,9 @@ func TestGoldenForm(t *testing.T) {
 	})
 }
 
-// compareView checks a view, and keeps it and how it looks under name.
-func compareView(t *testing.T, name string, v slack.ModalViewRequest) {
+// compareView checks a view, and keeps it and how it looks under name, with what
+// is wrong with it at its inputs.
+func compareView(t *testing.T, name string, v slack.ModalViewRequest, wrong map[string]string) {
 	t.Helper()
 	sent, err := json.Marshal(v)
 	if err != nil {
@@ -84,7 +95,7 @@ func compareView(t *testing.T, name string, v slack.ModalViewRequest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := sandbox.View{Title: v.Title.Text, Close: v.Close.Text, Blocks: blocks}
+	seen := sandbox.View{Title: v.Title.Text, Close: v.Close.Text, Blocks: blocks, Errors: wrong}
 	if v.Submit != nil {
 		seen.Submit = v.Submit.Text
 	}

@@ -1,7 +1,6 @@
 package bot
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
-	"github.com/starback/starback/sandbox"
 )
 
 // guarded is alice's Request for a role that two must approve, an hour after
@@ -98,6 +96,7 @@ func TestGoldenApproval(t *testing.T) {
 		}), 0, 0},
 		"void":           {put(broker.StateVoid, func(r *broker.Request) { r.Rule = broker.RuleChanged }), 0, 0},
 		"void-approver":  {put(broker.StateVoid, func(r *broker.Request) { r.Rule = policy.RuleApprovalRequired }), 0, 0},
+		"void-ended":     {put(broker.StateVoid, func(r *broker.Request) { r.Rule = broker.RuleEnded }), 0, 0},
 		"void-requester": {put(broker.StateVoid, func(r *broker.Request) { r.Rule = policy.RuleUserDisabled }), 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +127,7 @@ func TestGoldenApproval(t *testing.T) {
 	}
 	for _, name := range []broker.EventName{
 		broker.EventPending, broker.EventApproved, broker.EventDeclined, broker.EventWithdrawn, broker.EventLapsed, broker.EventVoid, broker.EventIssued,
-		broker.EventDenied,
+		broker.EventDenied, broker.EventClosed, broker.EventEndAsked, broker.EventEnded, broker.EventUndelivered,
 	} {
 		t.Run("progress-"+string(name), func(t *testing.T) {
 			e := broker.Event{
@@ -141,14 +140,7 @@ func TestGoldenApproval(t *testing.T) {
 	}
 	for name, r := range map[string]*broker.Request{"deny-form": &waiting, "deny-form-blind": nil} {
 		t.Run(name, func(t *testing.T) {
-			sent, err := json.MarshalIndent(denyView("SEALED", r), "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, problem := range sandbox.ValidateView(sent) {
-				t.Error(problem)
-			}
-			golden(t, name+".json", sent)
+			compareView(t, name, denyView("SEALED", r), nil)
 		})
 	}
 }

@@ -55,7 +55,11 @@ func outcomeMessage(r *broker.Request, now time.Time) message {
 	case broker.StateLapsed:
 		words = fmt.Sprintf("⌛  %s has lapsed%s. %s", your, lapsedWhy(r), again)
 	case broker.StateVoid:
-		words = fmt.Sprintf("⚠️  %s does not hold any more: %s. %s", your, voidWhy(r), again)
+		why := voidOf(r.Rule)
+		words = fmt.Sprintf("⚠️  %s does not hold any more: %s.", your, why.you)
+		if why.again {
+			words += " " + again
+		}
 	default:
 		words = fmt.Sprintf("⛔  %s was refused. %s", your, again)
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slack-go/slack"
+
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/sandbox"
@@ -99,6 +101,38 @@ func TestRefusalWords(t *testing.T) {
 	}
 	delete(told, string(policy.RuleRoleUnknown))
 	distinct(t, told, explain(refusal(t, "no.such.rule"), asked))
+}
+
+// TestVoidWords keeps what people are told by each rule that can make a Request
+// void, without the name of the rule; and that only those are told to ask again
+// who may.
+func TestVoidWords(t *testing.T) {
+	void := func(rule policy.Rule) *broker.Request {
+		r := put(broker.StateVoid, func(r *broker.Request) { r.Rule = rule })
+		return &r
+	}
+	known := make([]string, 0, len(voids))
+	for rule := range voids {
+		known = append(known, string(rule))
+	}
+	slices.Sort(known)
+	rules := constants(t, "Rule", "../broker", "../broker/policy")
+	told := table(t, "void", append(known, "no.such.rule"), func(rule string) message {
+		m := outcomeMessage(void(policy.Rule(rule)), noon)
+		m.blocks = append([]slack.Block{section(howItStands(void(policy.Rule(rule))))}, m.blocks...)
+		return m
+	})
+	for rule, words := range told {
+		if strings.Contains(words, rule) {
+			t.Errorf("the rule is named: %s", words)
+		}
+		if rule != "no.such.rule" && !slices.Contains(rules, rule) {
+			t.Errorf("there is no rule %s", rule)
+		}
+		if strings.HasPrefix(rule, "user.") && strings.Contains(words, "ask again") {
+			t.Errorf("%s: somebody who may not is told to ask again", rule)
+		}
+	}
 }
 
 // TestFaultWords keeps what people are told of each failure.
