@@ -164,6 +164,27 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// TestWithdrawClosed withdraws in the form, and closes it before the answer.
+func TestWithdrawClosed(t *testing.T) {
+	w := newApprovalWorld(t)
+	w.types("U1", "whoami")
+	w.sends("U1", "")
+	w.chooses("U1", "two")
+	w.submits("U1", nil)
+	w.work()
+	w.passOn(t)
+	has(t, bare(w.shownTo("U1")), "⏳ two in prod (111122223333) for 1h needs 2 approvals from leads.", "[ Withdraw ]")
+	id := w.modal("U1").ID
+	if _, err := w.ClickView(t.Context(), "U1", id, "withdraw"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.CloseView(t.Context(), "U1", id); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	has(t, w.shows(w.direct(t, "U1")), "☑️ Your request for two in prod (111122223333) is withdrawn.")
+}
+
 // TestLapse lets the time pass in which nobody answers, or nothing is revealed.
 func TestLapse(t *testing.T) {
 	for name, c := range map[string]struct {
