@@ -72,7 +72,7 @@ func (f *Front) me(ctx context.Context, caller broker.SlackID) (broker.Me, error
 
 // open opens a modal and returns its id, soon enough for something else to be
 // done if it fails.
-func (f *Front) open(ctx context.Context, trigger string, v slack.ModalViewRequest) (id string, err error) {
+func (f *Front) open(ctx context.Context, trigger string, v slack.ModalViewRequest) (seenView, error) {
 	ctx, stop := context.WithTimeout(ctx, formBudget)
 	defer stop()
 	return f.Views.openView(ctx, trigger, v)
@@ -121,7 +121,7 @@ func firstView(me broker.Me, reason string) slack.ModalViewRequest {
 // records a refusal. It fails if nothing was opened, or if what was opened can
 // say neither the one nor the other.
 func (f *Front) openLater(ctx context.Context, w work, reason string) error {
-	id, err := f.open(ctx, w.Key, workingView())
+	opened, err := f.open(ctx, w.Key, workingView())
 	if err != nil {
 		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
 		return err
@@ -132,11 +132,11 @@ func (f *Front) openLater(ctx context.Context, w work, reason string) error {
 	defer stop()
 	queueing, stop := context.WithDeadline(ctx, end.Add(-tellBudget))
 	defer stop()
-	todo := work{Kind: workOpening, Caller: w.Caller, Key: w.Key, Received: w.Received, View: id, Text: reason}
+	todo := work{Kind: workOpening, Caller: w.Caller, Key: w.Key, Received: w.Received, View: opened.ID, Hash: opened.Hash, Text: reason}
 	if f.enqueue(queueing, todo) == nil {
 		return nil
 	}
-	if _, err := f.Views.updateView(ctx, id, "", modal(notTaken(""))); err != nil {
+	if _, err := f.Views.updateView(ctx, opened.ID, opened.Hash, modal(notTaken(""))); err != nil {
 		f.Log.Error("could not say that the form will not come", "slack", w.Caller, "err", err)
 		return err
 	}

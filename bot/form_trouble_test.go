@@ -187,9 +187,90 @@ func TestFormTwice(t *testing.T) {
 	}
 	has(t, w.shownTo("U1"), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000002'")
 
-	// A Job given up says so where the answer is waited for.
+	// A Job given up hides nothing that was issued for it, nor what its button
+	// stands below.
 	w.worker.GiveUp(t.Context(), job, errors.New("for the test"))
-	has(t, w.shownTo("U1"), "Your command failed time and again")
+	has(t, w.sees("U1"), "Your request was carried out already", "[ Renew ]")
+	w.worker.GiveUp(t.Context(), again, errors.New("for the test"))
+	has(t, w.sees("U1"), "Your command failed time and again")
+	has(t, w.shownTo("U1"), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000002'")
+}
+
+// TestFormGivenUp says in the form that nothing comes of it, or in a message if
+// it was closed.
+func TestFormGivenUp(t *testing.T) {
+	for name, closed := range map[string]bool{"open": false, "closed": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newFormWorld(t)
+			w.sends("U1", "")
+			w.chooses("U1", "prod-readonly")
+			w.submits("U1", nil)
+			job, ok, err := w.store.Claim(t.Context(), w.clock.Now(), time.Minute)
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			if closed {
+				if _, err := w.CloseView(t.Context(), "U1", w.modal("U1").ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.worker.GiveUp(t.Context(), job, errors.New("for the test"))
+			said := w.sees("U1")
+			if !closed {
+				said = w.shownTo("U1")
+			}
+			has(t, said, "Your command failed time and again")
+		})
+	}
+}
+
+// TestViewHash shows nothing over what a view shows since: what was pressed
+// twice has one answer there, and the other, if it holds keys, counts as not
+// shown.
+func TestViewHash(t *testing.T) {
+	w := newFormWorld(t)
+	w.sends("U1", "")
+	w.chooses("U1", "prod-readonly")
+	w.submits("U1", nil)
+	w.work()
+	id := w.modal("U1").ID
+	for range 2 {
+		if _, err := w.ClickView(t.Context(), "U1", id, "shell:fish"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.work()
+	if err := w.due(); err != nil {
+		t.Fatal(err)
+	}
+	has(t, w.shownTo("U1"), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000002'")
+	has(t, w.sees("U1"), "Slack did not confirm that it showed them.", "press *Renew* for new ones.", "[ Renew ]")
+	w.nowhere()
+	if n := len(slices.DeleteFunc(w.events(), func(e broker.EventName) bool { return e != broker.EventUndelivered })); n != 1 || w.mint.made != 3 {
+		t.Errorf("%d of %d sets of keys were not shown", n, w.mint.made)
+	}
+}
+
+// TestOpenedTwice draws a form once, and not over what was filled in since.
+func TestOpenedTwice(t *testing.T) {
+	w := newFormWorld(t)
+	if ack, err := w.Shortcut(t.Context(), "U2", "request_access"); err != nil || ack.Problem != "" {
+		t.Fatal(ack.Problem, err)
+	}
+	job, ok, err := w.store.Claim(t.Context(), w.clock.Now(), time.Minute)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	for range 2 {
+		if err := w.worker.Do(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(w.shownTo("U2"), "prod-admin") {
+			w.chooses("U2", "prod-admin")
+		}
+	}
+	w.worker.GiveUp(t.Context(), job, errors.New("for the test"))
+	has(t, w.shownTo("U2"), "Role: [ prod-admin v ]")
 }
 
 // TestFormOvertaken has a worker carry a form out before Slack has shown what

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -17,7 +18,8 @@ func (w *Worker) opening(ctx context.Context, todo work) error {
 	if err != nil {
 		return w.refused(ctx, todo, command{verb: verbForm}, err)
 	}
-	if err := w.replace(ctx, todo.View, firstView(me, todo.Text)); err != nil {
+	_, err = w.replace(ctx, todo.View, todo.Hash, firstView(me, todo.Text))
+	if err != nil && slackCode(err) != staleHash { // or it was drawn before
 		w.Log.Warn("could not draw the form", "job", todo.id(), "err", err)
 	}
 	return nil
@@ -49,7 +51,10 @@ func (w *Worker) complete(ctx context.Context, todo work, c command, d policy.De
 // told of, and anything else is told as a message. Credentials never are.
 func (w *Worker) submitted(ctx context.Context, todo work) error {
 	issued, err := w.Broker.Issue(ctx, commandAsk(todo))
-	w.settle(ctx, todo)
+	var busy *broker.Busy
+	if !anotherHas(err) && !errors.As(err, &busy) {
+		todo = w.takeView(ctx, todo, err == nil)
+	}
 	if err != nil {
 		return w.refused(ctx, todo, parseCommand(todo.Text), err)
 	}
@@ -63,18 +68,51 @@ const (
 	settlePause = 200 * time.Millisecond
 )
 
+// takeView takes the form's view over: the work that it returns has the hash
+// with which something can be shown there, as long as nobody else does. Unless
+// what was issued is this worker's own, a view that may show it is left alone:
+// the hash then stays an old one, for which Slack shows nothing.
+func (w *Worker) takeView(ctx context.Context, todo work, own bool) work {
+	ctx = context.WithoutCancel(ctx)
+	if !own && w.shown(ctx, todo) {
+		return todo
+	}
+	w.settle(ctx, todo)
+	hash, err := w.replace(ctx, todo.View, "", workingView())
+	if err != nil {
+		w.Log.Warn("could not take a form over", "job", todo.id(), "err", err)
+		return todo
+	}
+	todo.Hash = hash
+	return todo
+}
+
+// shown says whether something may have been shown for the work already. Where
+// that cannot be looked up, the first who takes it up has nobody before them.
+func (w *Worker) shown(ctx context.Context, todo work) bool {
+	r, err := w.Broker.Ledger.Request(ctx, todo.requestID())
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return false
+	case err != nil:
+		return todo.Tries > 0
+	}
+	return slices.ContainsFunc(r.Sessions, func(s broker.Session) bool { return s.State == broker.SessionIssued })
+}
+
 // settle waits until Slack has put the Front's answer in the place of the form:
 // what is shown before that would be shown over. The hash that the form had
 // when it was submitted tells.
 func (w *Worker) settle(ctx context.Context, todo work) {
-	ctx = context.WithoutCancel(ctx)
 	hash := todo.Hash
 	for range settleTries {
 		next, err := w.Client.updateView(ctx, todo.View, hash, workingView())
-		if err != nil {
+		switch {
+		case err == nil:
+			hash = next
+		case slackCode(err) != "":
 			return // it has changed, or is not there any more
 		}
-		hash = next
 		time.Sleep(settlePause)
 	}
 }
@@ -107,24 +145,27 @@ func (w *Worker) tell(ctx context.Context, todo work, m message) error {
 	return nil
 }
 
-// showInView puts a message in the place of the form.
+// showInView puts a message in the place of the form, or of the view that a
+// button was pressed in, if that shows the same as then.
 func (w *Worker) showInView(ctx context.Context, todo work, m message) error {
 	if !m.fits() {
 		return errTooLong
 	}
-	return w.replace(ctx, todo.View, modal(m))
+	_, err := w.replace(ctx, todo.View, todo.Hash, modal(m))
+	return err
 }
 
-// replace puts a view in the place of another until Slack takes it, tries run
-// out or trying is no use.
-func (w *Worker) replace(ctx context.Context, id string, v slack.ModalViewRequest) error {
+// replace puts a view in the place of the one with this hash until Slack takes
+// it, tries run out or trying is no use, and returns the new hash. An empty hash
+// is any.
+func (w *Worker) replace(ctx context.Context, id, hash string, v slack.ModalViewRequest) (string, error) {
 	// The answer is worth bringing even while the program is shutting down.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), deliverBudget)
 	defer stop()
 	for try := 1; ; try++ {
-		_, err := w.Client.updateView(ctx, id, "", v)
+		next, err := w.Client.updateView(ctx, id, hash, v)
 		if err == nil || slackCode(err) != "" || try == deliverTries {
-			return err
+			return next, err
 		}
 		wait := deliverPause << (try - 1)
 		var patience *broker.Patience
@@ -134,19 +175,19 @@ func (w *Worker) replace(ctx context.Context, id string, v slack.ModalViewReques
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return err
+			return "", err
 		}
 	}
 }
 
-// openView opens a modal and returns its id. The trigger is good for 3 s, and
-// once.
-func (c *Client) openView(ctx context.Context, trigger string, v slack.ModalViewRequest) (id string, err error) {
+// openView opens a modal and returns its id and hash. The trigger is good for
+// 3 s, and once.
+func (c *Client) openView(ctx context.Context, trigger string, v slack.ModalViewRequest) (seenView, error) {
 	opened, err := c.api.OpenViewContext(ctx, trigger, v)
 	if err != nil {
-		return "", slackError(err)
+		return seenView{}, slackError(err)
 	}
-	return opened.ID, nil
+	return seenView{ID: opened.ID, Hash: opened.Hash}, nil
 }
 
 // updateView puts v in the place of a modal, if that still has this hash, and

@@ -212,7 +212,7 @@ func (f *Front) pressed(ctx context.Context, p interaction) Reply {
 	action := p.Actions[0]
 	w := work{
 		Kind: workButton, Caller: p.caller(), Key: p.TriggerID, Received: f.Now(), Channel: p.Channel.ID,
-		Action: action.ActionID, Value: firstOf(action.Value, action.SelectedOption.Value), View: p.View.ID,
+		Action: action.ActionID, Value: firstOf(action.Value, action.SelectedOption.Value), View: p.View.ID, Hash: p.View.Hash,
 		ResponseURL: broker.NewSecret(p.ResponseURL),
 	}
 	if !f.ours(p.User.TeamID, p.Enterprise.ID) {

@@ -31,13 +31,15 @@ type work struct {
 	Action   string          `json:"action,omitempty"`   // the button pressed, or the menu chosen from
 	Value    string          `json:"value,omitempty"`    // and its value
 	View     string          `json:"view,omitempty"`     // the modal that it was done in, and that shows the answer
-	Hash     string          `json:"hash,omitempty"`     // of that modal, as it was submitted
+	Hash     string          `json:"hash,omitempty"`     // of that modal, as it was then
 	Forms    bool            `json:"forms,omitempty"`    // a form may be opened for the command
 	Standing broker.Standing `json:"standing,omitempty"` // what Slack says of Caller
 
 	// ResponseURL is exported, or printing work would show it: fmt calls no
 	// methods of fields that are not. It is encoded by sealed alone.
 	ResponseURL broker.Secret `json:"-"`
+
+	Tries int `json:"-"` // how often it was taken up before
 }
 
 // A workKind says what happened in Slack.

@@ -45,6 +45,7 @@ func (w *Worker) Do(ctx context.Context, job broker.Job) (err error) {
 	if err != nil {
 		return err // by another secret, perhaps: a worker that has it may come by
 	}
+	todo.Tries = job.Tries
 	switch todo.Kind {
 	case workCommand:
 		return w.command(ctx, todo)
@@ -76,7 +77,16 @@ func (w *Worker) GiveUp(ctx context.Context, job broker.Job, cause error) {
 		return
 	}
 	w.Log.Error("gave a job up", "job", job.ID, "request_id", todo.requestID(), "slack", todo.Caller, "tries", job.Tries+1, "err", cause)
-	if todo.Kind != workStanding {
+	todo.Tries = job.Tries + 1
+	switch {
+	case todo.Kind == workStanding:
+	case todo.Kind == workForm && w.shown(ctx, todo):
+		_ = w.carriedOut(ctx, todo)
+	case todo.Kind == workForm:
+		_ = w.answer(ctx, w.takeView(ctx, todo, false), givenUp(todo.requestID()))
+	case todo.Kind == workButton && todo.View != "": // what stands there may be keys
+		_ = w.tell(ctx, todo, givenUp(todo.requestID()))
+	default:
 		_ = w.answer(ctx, todo, givenUp(todo.requestID()))
 	}
 }
