@@ -398,8 +398,8 @@ func (r *Request) unwait() {
 	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool { return n.Kind == NoticeLapse || n.Kind == NoticeRemind })
 }
 
-// endsSoon is how long before a window's end its requester is told, unless it
-// is a short one.
+// endsSoon is how long before a window's end its requester is told, if it is
+// longer than that.
 const endsSoon = 10 * time.Minute
 
 // timeWindow notes what is to be done at the end of the window, instead of what
@@ -408,7 +408,7 @@ func (r *Request) timeWindow() {
 	r.unwait()
 	r.untime()
 	r.timeClose()
-	if r.WindowEnd.Sub(r.OpenedAt) > 2*endsSoon {
+	if r.WindowEnd.Sub(r.OpenedAt) > endsSoon {
 		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: timerID("ending", r.WindowEnd), Kind: NoticeEnding, Due: r.WindowEnd.Add(-endsSoon)})
 	}
 }
