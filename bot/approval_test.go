@@ -176,6 +176,7 @@ func (w *world) stored(t *testing.T, m sandbox.Message) broker.Request {
 // credentials, and on.
 func TestApproval(t *testing.T) {
 	w := newApprovalWorld(t)
+	w.endsThrough(&revoker{})
 	has(t, bare(w.asksFor(t, "two 2h the disk is full")), "⏳ two in prod (111122223333) for 2h needs 2 approvals from leads.",
 		"I send you a message once they have answered", "[ Withdraw ]")
 	post := w.post(t)
@@ -211,14 +212,25 @@ func TestApproval(t *testing.T) {
 	has(t, w.thread(t), "revealed by alice")
 
 	has(t, w.does(t, "U1", w.direct(t, "U1"), "renew", ""), "ASIA0000000000000002", "These are new keys.")
-	has(t, w.presses("U1", "shell:fish"), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000003'")
+	keys := w.private("U1")
+	has(t, w.does(t, "U1", keys[len(keys)-1], "shell:fish", ""), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000003'")
 	w.passOn(t)
 	messages, replies := audit(w)
 	has(t, bare(strings.Join(messages, "\n")), "alice asked for two in 111122223333 for 2h", "Issued 3 times, the last until", "approved by lea, mia")
 	has(t, bare(strings.Join(replies, "\n")), "put to approvers, until", "approved by lea, for 2h")
-	if r := w.stored(t, w.post(t)); !r.WindowEnd.Equal(w.clock.Now().Add(2 * time.Hour)) {
+	r := w.stored(t, w.post(t))
+	if !r.WindowEnd.Equal(w.clock.Now().Add(2 * time.Hour)) {
 		t.Errorf("the window ends %s", r.WindowEnd)
 	}
+	has(t, w.thread(t), "further session "+r.Sessions[2].ID+" for alice", "further session "+r.Sessions[3].ID+" for alice")
+	has(t, bare(w.types("U1", "end "+r.Sessions[1].ID)), "is ended. AWS denies it everything")
+	w.passOn(t)
+	has(t, w.thread(t), "to be ended by alice: session "+r.Sessions[1].ID, "ended: session "+r.Sessions[1].ID)
+	has(t, w.shows(w.post(t)), "Approved by lea, mia, and revealed. It ends")
+	has(t, bare(w.types("U1", "end")), "two in prod (111122223333) is ended.")
+	w.passOn(t)
+	has(t, w.thread(t), "ended: session "+r.Sessions[2].ID+", "+r.Sessions[3].ID)
+	has(t, w.shows(w.post(t)), "Approved by lea, mia, and revealed. It ended")
 }
 
 // TestDoubleClicks holds that pressing again changes nothing, and is answered.

@@ -226,29 +226,49 @@ func reminder(r *broker.Request, approvers []broker.User) message {
 // progress is what the thread of a Request in the approvals channel says of new
 // Events: a line each, and why somebody said no.
 func progress(r *broker.Request, notices []broker.Notice) message {
-	var m message
-	var said []string
+	var lines, said []string
 	for _, n := range notices {
-		if n.Event == nil {
-			continue
-		}
-		what := eventWhat(*n.Event)
-		switch n.Event.Event {
-		case broker.EventPending:
-			what = fmt.Sprintf("asked by `%s`", r.User)
-		case broker.EventIssued:
-			what = fmt.Sprintf("revealed by `%s`", r.User)
-		case broker.EventVoid, broker.EventDenied: // as it is revealed, by what is decided then
-			what = "void: " + voidOf(n.Event.Rule).they
-		}
-		said = append(said, what)
-		m.blocks = append(m.blocks, section(clock(n.Event.Time)+"  "+what))
-		if n.Event.Event == broker.EventDeclined && n.Event.Detail != "" {
-			m.blocks = append(m.blocks, quote("Why not", n.Event.Detail))
+		if n.Event != nil {
+			what := progressWhat(r, *n.Event)
+			said = append(said, what)
+			lines = append(lines, clock(n.Event.Time)+"  "+what)
 		}
 	}
-	m.text = bare(fmt.Sprintf("The request of %s for %s: %s.", r.User, word(string(r.Role)), strings.Join(said, "; ")))
-	return m
+	return message{
+		text:   bare(fmt.Sprintf("The request of %s for %s: %s.", r.User, word(string(r.Role)), strings.Join(said, "; "))),
+		blocks: threadBlocks(lines, notices),
+	}
+}
+
+// progressWhat says what happened to a Request that somebody must approve.
+func progressWhat(r *broker.Request, e broker.Event) string {
+	switch e.Event {
+	case broker.EventPending:
+		return fmt.Sprintf("asked by `%s`", r.User)
+	case broker.EventIssued:
+		if e.SessionID == firstIssued(r) {
+			return fmt.Sprintf("revealed by `%s`: session `%s`, until %s", r.User, e.SessionID, when(e.ExpiresAt))
+		}
+		return fmt.Sprintf("further session `%s` for `%s`, until %s", e.SessionID, r.User, when(e.ExpiresAt))
+	case broker.EventFailed:
+		return fmt.Sprintf("`%s` wanted credentials, and nothing was issued: `%s`", r.User, e.Outcome)
+	case broker.EventDenied:
+		return fmt.Sprintf("`%s` wanted credentials, and was refused: %s", r.User, voidOf(e.Rule).they)
+	case broker.EventVoid:
+		return "void: " + voidOf(e.Rule).they
+	default:
+		return eventWhat(e)
+	}
+}
+
+// firstIssued is the id of the Session that was issued first.
+func firstIssued(r *broker.Request) string {
+	for _, s := range r.Sessions {
+		if s.State == broker.SessionIssued {
+			return s.ID
+		}
+	}
+	return ""
 }
 
 // answeredMessage tells an approver what came of their answer.

@@ -134,18 +134,22 @@ func timeline(notices []broker.Notice) message {
 			lines = append(lines, eventLine(*n.Event))
 		}
 	}
-	m := message{text: fmt.Sprintf("New in the timeline: %d.", len(lines))}
-	var shown int
-	m.blocks, shown = list(lines, maxList)
+	return message{text: fmt.Sprintf("New in the timeline: %d.", len(lines)), blocks: threadBlocks(lines, notices)}
+}
+
+// threadBlocks are the lines of a thread, as many as there is room for, and why
+// somebody said no.
+func threadBlocks(lines []string, notices []broker.Notice) []slack.Block {
+	blocks, shown := list(lines, maxList)
 	if rest := len(lines) - shown; rest > 0 {
-		m.blocks = append(m.blocks, small(fmt.Sprintf("And %d more, in the audit index", rest)))
+		blocks = append(blocks, small(fmt.Sprintf("And %d more, in the audit index", rest)))
 	}
 	for _, n := range notices {
 		if n.Event != nil && n.Event.Event == broker.EventDeclined && n.Event.Detail != "" {
-			m.blocks = append(m.blocks, quote("Why not", n.Event.Detail))
+			blocks = append(blocks, quote("Why not", n.Event.Detail))
 		}
 	}
-	return m
+	return blocks
 }
 
 // eventLine is one Event in words of ours, at most some 700 characters. It
@@ -190,6 +194,9 @@ func eventWhat(e broker.Event) string {
 	case broker.EventClosed:
 		return "over"
 	case broker.EventEndAsked:
+		if e.SessionID == "" {
+			return "ended by " + word(e.Actor)
+		}
 		return fmt.Sprintf("to be ended by %s: session %s", word(e.Actor), word(e.SessionID))
 	case broker.EventEnded:
 		return fmt.Sprintf("ended: session %s", word(e.SessionID))

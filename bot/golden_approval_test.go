@@ -127,16 +127,23 @@ func TestGoldenApproval(t *testing.T) {
 	}
 	for _, name := range []broker.EventName{
 		broker.EventPending, broker.EventApproved, broker.EventDeclined, broker.EventWithdrawn, broker.EventLapsed, broker.EventVoid, broker.EventIssued,
-		broker.EventDenied, broker.EventClosed, broker.EventEndAsked, broker.EventEnded, broker.EventUndelivered,
+		broker.EventDenied, broker.EventFailed, broker.EventUndelivered, broker.EventEndAsked, broker.EventEnded, broker.EventClosed,
 	} {
 		t.Run("progress-"+string(name), func(t *testing.T) {
 			e := broker.Event{
 				Event: name, Time: noon, Actor: "lea", Duration: 7200, ExpiresAt: noon.Add(time.Hour), Rule: broker.RuleChanged,
-				Detail: "*freeze* <!channel>", SessionID: "01JDCKQ0000000000000000000", AccessKeyID: "ASIAZZZZZZZZZZZZZZZZ",
+				Detail: "*freeze* <!channel>", Outcome: string(broker.FaultAccess), SessionID: "01JDCKQ0000000000000000000", AccessKeyID: "ASIAZZZZZZZZZZZZZZZZ",
 			}
 			compare(t, "progress-"+string(name), posted(t, progress(&waiting, []broker.Notice{{Event: &e}})))
 			compare(t, "progress-audit-"+string(name), posted(t, timeline([]broker.Notice{{Event: &e}})))
 		})
+	}
+	for name, notices := range map[string][]broker.Notice{
+		"progress-renewed":      {{Event: &broker.Event{Event: broker.EventIssued, Time: noon, SessionID: "01JDCKQ0000000000000000001", ExpiresAt: noon.Add(time.Hour)}}},
+		"progress-window-ended": {{Event: &broker.Event{Event: broker.EventEndAsked, Time: noon, Actor: "alice"}}},
+		"progress-longest":      events(200),
+	} {
+		t.Run(name, func(t *testing.T) { compare(t, name, posted(t, progress(&waiting, notices))) })
 	}
 	for name, r := range map[string]*broker.Request{"deny-form": &waiting, "deny-form-blind": nil} {
 		t.Run(name, func(t *testing.T) {

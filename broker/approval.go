@@ -94,7 +94,6 @@ func (a *attempt) put(ctx context.Context, d policy.Decision, asked policy.Asked
 		if len(rule.EscalateTo) > 0 {
 			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "escalate", Kind: NoticeRemind, Due: now.Add(rule.EscalateAfter)})
 		}
-		r.tellApprovers(e, a.broker.newID(now), now)
 		return r.move(stepPut)
 	})
 	if err != nil {
@@ -114,9 +113,13 @@ func reminders(within time.Duration) (at []time.Duration) {
 }
 
 // tellApprovers has the approvals channel's message say how the Request stands,
-// if it has one.
+// and its thread what has happened, once. Where nobody has to approve there is
+// neither.
 func (r *Request) tellApprovers(e *Event, id string, now time.Time) {
-	if r.Needs == nil {
+	told := slices.ContainsFunc(r.Trail.Notices, func(n Notice) bool {
+		return n.Kind == NoticeApproval && n.Event != nil && n.Event.ID == e.ID
+	})
+	if r.Needs == nil || told {
 		return
 	}
 	about := *e
@@ -229,7 +232,6 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "unclaimed", Kind: NoticeLapse, Due: r.LapsesAt})
 			r.tellRequester(&e, b.newID(now), now)
 		}
-		r.tellApprovers(&e, b.newID(now), now)
 		return &e, nil
 	})
 }
@@ -319,8 +321,8 @@ func (b *Broker) lapse(ctx context.Context, id string, now time.Time) (Request, 
 }
 
 // step changes a Request by one step, with the Event that change returns, on
-// the condition that nobody else does. A Request whose time is up lapses
-// first.
+// the condition that nobody else does. Its approvers hear of it. A Request
+// whose time is up lapses first.
 func (b *Broker) step(ctx context.Context, id string, now time.Time, change func(*Request) (*Event, error)) (Request, error) {
 	for range changeTries {
 		stored, err := b.Ledger.Request(ctx, id)
@@ -341,6 +343,7 @@ func (b *Broker) step(ctx context.Context, id string, now time.Time, change func
 		if err != nil {
 			return stored, err
 		}
+		r.tellApprovers(e, b.newID(now), now)
 		r.Trail.add(*e, now)
 		if stored, err = b.Ledger.PutRequest(ctx, r); isConflict(err) {
 			if ctx.Err() != nil {
@@ -382,7 +385,6 @@ func (r *Request) end(b *Broker, s step, name EventName, by User, slack SlackID,
 	if s != stepWithdraw {
 		r.tellRequester(&e, b.newID(now), now)
 	}
-	r.tellApprovers(&e, b.newID(now), now)
 	return &e, nil
 }
 

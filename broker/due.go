@@ -242,7 +242,6 @@ func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 			}
 			r.untime()
 			e := b.requestEvent(EventClosed, *r, now)
-			r.tellApprovers(&e, b.newID(now), now)
 			return &e, r.move(stepClose)
 		})
 	}

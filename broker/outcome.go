@@ -49,9 +49,6 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 		if !d.Role.NoSourceIdentity {
 			e.SourceID = string(a.facts.User.Name)
 		}
-		if a.kind == revealing {
-			r.tellApprovers(e, a.broker.newID(a.began), a.began)
-		}
 		return nil
 	})
 	if err != nil {
@@ -79,7 +76,6 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 				return nil
 			}
 			r.tellRequester(e, a.broker.newID(a.began), a.began)
-			r.tellApprovers(e, a.broker.newID(a.began), a.began)
 			return r.move(stepVoid)
 		default:
 			return nil
@@ -137,8 +133,8 @@ func (a *attempt) claim(r *Request) {
 }
 
 // record makes a change to the Request, with its Event, as long as the attempt
-// still holds its Session. A store that fails is tried again; a write whose
-// answer was lost is recognised.
+// still holds its Session. Its approvers hear of it. A store that fails is
+// tried again; a write whose answer was lost is recognised.
 func (a *attempt) record(ctx context.Context, name EventName, change func(*Request, *Session, *Event) error) error {
 	b := a.broker
 	// The outcome is worth recording even if the caller has gone away.
@@ -163,6 +159,9 @@ func (a *attempt) record(ctx context.Context, name EventName, change func(*Reque
 		a.describeEvent(&e, next)
 		if a.facts.User.Name != "" {
 			e.Actor = string(a.facts.User.Name) // who acted, whosever Request it is
+		}
+		if name != EventDenied || e.Rule != RuleRate { // a moment later it may be had
+			next.tellApprovers(&e, b.newID(now), now)
 		}
 		next.Trail.add(e, now)
 		if a.also != nil {
@@ -273,6 +272,7 @@ func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 		next.Trail.add(e, now)
 		next.tellApprovers(&e, b.newID(now), now)
 		next.Trail.Notices = append(next.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeUndelivered, Due: now, Event: &e})
+		next.tellApprovers(&e, b.newID(now), now)
 		stored, err := b.Ledger.PutRequest(ctx, next)
 		if err == nil {
 			b.Journal.Audit(e, Metrics{Failures: 1, Failed: "undelivered"})
