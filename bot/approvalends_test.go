@@ -255,7 +255,7 @@ func TestRemind(t *testing.T) {
 	w.votes(t, "U4", "approve")
 	w.clock.add(15 * time.Minute)
 	w.passOn(t)
-	has(t, w.thread(t), "⏰ alice still waits for an answer. 1 of 2 approvals so far, by lea. It lapses today at 2:00 PM. To answer: @gus @ida @mia")
+	has(t, w.thread(t), "⏰ alice still waits for an answer. 1 of 2 approvals so far, by lea. It lapses today at 2:00 PM. To answer: @ida @mia")
 	w.votes(t, "U5", "approve")
 	said := w.thread(t)
 	w.clock.add(15 * time.Minute)

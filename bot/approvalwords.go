@@ -20,7 +20,8 @@ const maxOpen = 5
 
 // approvalMessage is a Request in the approvals channel, as it is now: with the
 // buttons to answer it, and a mention of those who may, as long as it waits.
-func approvalMessage(r *broker.Request, approvers []broker.User, open []broker.Request) message {
+func approvalMessage(t broker.Telling) message {
+	r := t.Request
 	m := message{
 		text:   bare(fmt.Sprintf("%s asks for %s in %s for %s. %s", r.User, word(string(r.Role)), accountName(r), span(r.Duration), howItStands(r))),
 		blocks: []slack.Block{asksFor(r), section(howItStands(r))},
@@ -35,10 +36,10 @@ func approvalMessage(r *broker.Request, approvers []broker.User, open []broker.R
 		m.blocks = append(m.blocks, quote("Why not", no.Reason))
 	}
 	if r.State == broker.StatePending {
-		if len(open) > 0 {
-			m.blocks = append(m.blocks, section(alreadyOpen(r, open)))
+		if len(t.Open) > 0 {
+			m.blocks = append(m.blocks, section(alreadyOpen(r, t.Open)))
 		}
-		m.blocks = append(m.blocks, callApprovers(r, approvers), answerButtons(r))
+		m.blocks = append(m.blocks, callApprovers(t), answerButtons(r))
 	}
 	foot := requestLine(r.ID)
 	if r.Path != "" {
@@ -164,26 +165,46 @@ func lapsedWhy(r *broker.Request) string {
 	return fmt.Sprintf(": approved by %s, and not revealed in time", approvedBy(r))
 }
 
-// callApprovers mentions those who may answer, or names their groups where they
-// are many. Where nobody can, that is said.
-func callApprovers(r *broker.Request, approvers []broker.User) slack.Block {
+// callApprovers mentions those who are asked to answer, or names their groups
+// where they are many. Where too few can answer, that is said.
+func callApprovers(t broker.Telling) slack.Block {
+	r := t.Request
 	parts := []slack.RichTextSectionElement{rich("To answer: ")}
+	yes, needed := r.Answered()
 	switch {
-	case len(approvers) == 0:
-		parts = append(groupsOf(r), rich(": nobody in there can answer this. An administrator has to add somebody."))
-	case len(approvers) > maxMentions:
-		parts = append(parts, groupsOf(r)...)
+	case t.Able == 0:
+		parts = nobodyIn(r.Needs.Groups(), rich("An administrator has to add somebody."))
+	case len(t.Approvers) == 0: // and it has not escalated yet
+		parts = nobodyIn(r.Needs.By, rich("When it escalates it is put to "))
+		parts = append(append(parts, groupsOf(r.Needs.EscalateTo)...), rich("."))
+	case len(t.Approvers) > maxMentions:
+		parts = append(parts, groupsOf(r.Needs.Groups())...)
 	default:
-		for _, u := range approvers {
+		for _, u := range t.Approvers {
 			parts = append(parts, slack.NewRichTextSectionUserElement(u.Slack.User, nil), rich(" "))
 		}
 	}
-	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))
+	lines := []slack.RichTextElement{slack.NewRichTextSection(parts...)}
+	if missing := needed - yes; t.Able > 0 && t.Able < missing {
+		more := ""
+		if yes > 0 {
+			more = " more"
+		}
+		lines = append(lines, slack.NewRichTextSection(rich(fmt.Sprintf("It needs %s%s, and only %d can answer. An administrator has to add somebody.",
+			count(missing, "approval", "approvals"), more, t.Able))))
+	}
+	return slack.NewRichTextBlock("", lines...)
 }
 
-// groupsOf names the groups that may answer a Request.
-func groupsOf(r *broker.Request) (parts []slack.RichTextSectionElement) {
-	for i, g := range r.Needs.Groups() {
+// nobodyIn says that nobody in some groups can answer, and what else.
+func nobodyIn(groups []policy.GroupName, then slack.RichTextSectionElement) []slack.RichTextSectionElement {
+	parts := append([]slack.RichTextSectionElement{rich("Nobody in ")}, groupsOf(groups)...)
+	return append(parts, rich(" can answer this. "), then)
+}
+
+// groupsOf names groups whose members may answer.
+func groupsOf(groups []policy.GroupName) (parts []slack.RichTextSectionElement) {
+	for i, g := range groups {
 		if i > 0 {
 			parts = append(parts, rich(", "))
 		}
@@ -218,9 +239,9 @@ func button(action, value, label string, style slack.Style) *slack.ButtonBlockEl
 }
 
 // reminder calls those who may still answer a Request.
-func reminder(r *broker.Request, approvers []broker.User) message {
-	words := fmt.Sprintf("⏰  `%s` still waits for an answer. %s", r.User, howItStands(r))
-	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(r, approvers)}}
+func reminder(t broker.Telling) message {
+	words := fmt.Sprintf("⏰  `%s` still waits for an answer. %s", t.Request.User, howItStands(t.Request))
+	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(t)}}
 }
 
 // progress is what the thread of a Request in the approvals channel says of new

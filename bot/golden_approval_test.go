@@ -44,6 +44,12 @@ func holding(n int) []broker.Request {
 	return out
 }
 
+// asking is the Telling of a Request that so many are asked to answer, and
+// whose requester has so much open.
+func asking(r *broker.Request, n, open int) broker.Telling {
+	return broker.Telling{Request: r, Approvers: approvers(n), Able: n, Open: holding(open)}
+}
+
 // put is a guarded Request in a state, with two yeses unless it waits.
 func put(state broker.State, change func(*broker.Request)) broker.Request {
 	r := guarded("prod-admin", true, state == broker.StateDenied)
@@ -100,12 +106,20 @@ func TestGoldenApproval(t *testing.T) {
 		"void-requester": {put(broker.StateVoid, func(r *broker.Request) { r.Rule = policy.RuleUserDisabled }), 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			compare(t, "approval-"+name, posted(t, approvalMessage(&c.r, approvers(c.approvers), holding(c.open))))
+			compare(t, "approval-"+name, posted(t, approvalMessage(asking(&c.r, c.approvers, c.open))))
 			compare(t, "outcome-"+name, posted(t, outcomeMessage(&c.r, noon)))
 			if c.r.State != broker.StatePending {
 				compare(t, "settled-"+name, answered(t, settledRequest(&c.r), false))
 			}
 		})
+	}
+	first, second := guarded("prod-admin", false, false), put(broker.StatePending, nil)
+	second.Needs.Count = 4
+	for name, m := range map[string]broker.Telling{
+		"one-of-two-can":    asking(&first, 1, 0),
+		"two-of-three-more": asking(&second, 2, 0),
+	} {
+		t.Run(name, func(t *testing.T) { compare(t, "approval-pending-"+name, posted(t, approvalMessage(m))) })
 	}
 	waiting, approved, denied := guarded("prod-admin", false, false), put(broker.StateApproved, nil), put(broker.StateDenied, nil)
 	revealed, late := put(broker.StateOpen, nil), put(broker.StateOpen, func(r *broker.Request) { r.WindowEnd = noon.Add(10 * time.Minute) })
@@ -113,8 +127,8 @@ func TestGoldenApproval(t *testing.T) {
 		"waiting":            pendingMessage(&waiting, true),
 		"waiting-no-channel": pendingMessage(&waiting, false),
 		"waiting-longest":    pendingMessage(&longest, true),
-		"reminder":           reminder(&waiting, approvers(2)),
-		"reminder-many":      reminder(&waiting, approvers(25)),
+		"reminder":           reminder(asking(&waiting, 2, 0)),
+		"reminder-many":      reminder(asking(&waiting, 25, 0)),
 		"answered-first":     answeredMessage(&waiting, broker.Answer{Yes: true}),
 		"answered-last":      answeredMessage(&approved, broker.Answer{Yes: true}),
 		"answered-less":      answeredMessage(&approved, broker.Answer{Yes: true, Duration: 30 * time.Minute}),

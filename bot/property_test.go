@@ -138,8 +138,8 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		for i := range r.Approvals {
 			r.Approvals[i].Reason = cut(typed(300).Draw(rt, "why not"), 300)
 		}
-		checkSafe(rt, posted(t, approvalMessage(&r, approvers(rapid.IntRange(0, 30).Draw(rt, "approvers")), holding(2))), r.Role)
-		checkSafe(rt, posted(t, reminder(&r, approvers(1))), r.Role)
+		checkSafe(rt, posted(t, approvalMessage(asking(&r, rapid.IntRange(0, 30).Draw(rt, "approvers"), 2))), r.Role)
+		checkSafe(rt, posted(t, reminder(asking(&r, 1, 0))), r.Role)
 		checkSafe(rt, posted(t, settledRequest(&r)), r.Role)
 		checkSafe(rt, posted(t, pendingMessage(&r, rapid.Bool().Draw(rt, "channel"))), r.Role)
 		known := r // what was issued, or put to approvers, is in the policy

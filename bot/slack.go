@@ -109,7 +109,7 @@ func (c *Client) tellApprovers(ctx context.Context, t broker.Telling) (post stri
 	if c.Approvals == "" {
 		return "", nil // the requester was told
 	}
-	return c.keep(ctx, c.Approvals, t.Post, approvalMessage(t.Request, t.Approvers, t.Open), progress(t.Request, t.Notices))
+	return c.keep(ctx, c.Approvals, t.Post, approvalMessage(t), progress(t.Request, t.Notices))
 }
 
 // remindApprovers calls approvers once more, beneath the Request's message.
@@ -117,7 +117,7 @@ func (c *Client) remindApprovers(ctx context.Context, t broker.Telling) error {
 	if c.Approvals == "" || t.Post == "" {
 		return nil
 	}
-	_, _, err := c.api.PostMessageContext(ctx, c.Approvals, append(reminder(t.Request, t.Approvers).options(), slack.MsgOptionTS(t.Post))...)
+	_, _, err := c.api.PostMessageContext(ctx, c.Approvals, append(reminder(t).options(), slack.MsgOptionTS(t.Post))...)
 	return slackError(err)
 }
 

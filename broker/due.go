@@ -192,7 +192,7 @@ func (b *Broker) tell(ctx context.Context, t Telling) (string, error) {
 	var err error
 	switch t.Kind {
 	case NoticeApproval, NoticeRemind:
-		t.Approvers, t.Open, err = b.approvers(ctx, *t.Request)
+		err = b.whoIsAsked(ctx, &t)
 	case NoticeEnding:
 		t.MayAsk, err = b.mayAsk(ctx, *t.Request)
 	}
@@ -276,43 +276,4 @@ func (t Telling) untold() bool {
 	default:
 		return false
 	}
-}
-
-// MaxApprovers is how many of those who may answer a Request are told of by
-// name: more would not be read.
-const MaxApprovers = 25
-
-// approvers returns the people who are asked to answer a Request that waits, by
-// name and no more than one past MaxApprovers, and what its requester has open
-// besides. Those to whom it escalates are asked once their time has come.
-func (b *Broker) approvers(ctx context.Context, r Request) (found []User, open []Request, err error) {
-	if r.State != StatePending || r.Needs == nil {
-		return nil, nil, nil
-	}
-	now := b.now()
-	_, doc, err := b.Policies.Head(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	in, err := b.input(ctx, r, Facts{Policy: doc}, now)
-	if err != nil {
-		return nil, nil, err
-	}
-	rule := *r.Needs
-	if now.Before(r.LapsesAt.Add(rule.EscalateAfter - rule.Within)) {
-		rule.EscalateTo = nil
-	}
-	err = b.Users.Users(ctx, func(u User) bool {
-		answered := slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.UserID == u.ID })
-		if !answered && !u.Slack.IsZero() && policy.MayAnswer(rule, in, u.Subject(User{})) {
-			found = append(found, u)
-		}
-		return len(found) <= MaxApprovers
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	open, err = b.Requests.OpenRequests(ctx, r.User, now)
-	open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen || !now.Before(o.WindowEnd) })
-	return found, open, err
 }

@@ -214,8 +214,11 @@ type Telling struct {
 	Request *Request // nil unless they are about a Request
 	// Where approvers are told of a Request that waits, Approvers are those who
 	// are asked to answer it, by name: the first of them, if there are more than
-	// MaxApprovers. Open is what its requester has open besides.
+	// MaxApprovers. Able is how many could answer, asked yet or not; counting
+	// stops where it makes no difference. Open is what its requester has open
+	// besides.
 	Approvers []User
+	Able      int
 	Open      []Request
 	// MayAsk says of a window that ends soon that its requester may ask for the
 	// same once more, as things are now.

@@ -1,0 +1,91 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/starback/starback/broker/policy"
+)
+
+// MaxApprovers is how many of those who are asked to answer a Request are told
+// of by name: more would not be read.
+const MaxApprovers = 25
+
+// standingPatience is how long Slack may take to say which approvers can answer.
+const standingPatience = 3 * time.Second
+
+// whoIsAsked adds to a Telling of a Request that waits who is asked to answer
+// it, and what its requester has open besides. Those to whom it escalates may
+// answer from the beginning, and are asked once their time has come.
+func (b *Broker) whoIsAsked(ctx context.Context, t *Telling) error {
+	t.Approvers, t.Able, t.Open = nil, 0, nil
+	r := *t.Request
+	if r.State != StatePending || r.Needs == nil {
+		return nil
+	}
+	now := b.now()
+	_, doc, err := b.Policies.Head(ctx)
+	if err != nil {
+		return err
+	}
+	in, err := b.input(ctx, r, Facts{Policy: doc}, now)
+	if err != nil {
+		return err
+	}
+	asked := *r.Needs
+	if now.Before(r.escalates()) {
+		asked.EscalateTo = nil
+	}
+	slack, stop := context.WithTimeout(ctx, standingPatience)
+	defer stop()
+	var readErr error
+	err = b.Users.Users(ctx, func(u User) bool {
+		answered := slices.ContainsFunc(r.Approvals, func(a Approval) bool { return a.UserID == u.ID })
+		if answered || u.Slack.IsZero() || !policy.MayAnswer(*r.Needs, in, u.Subject(User{})) {
+			return true
+		}
+		var can bool
+		if can, readErr = b.canAnswer(ctx, slack, u, now); readErr != nil {
+			return false
+		}
+		if can {
+			t.Able++
+			if policy.MayAnswer(asked, in, u.Subject(User{})) {
+				t.Approvers = append(t.Approvers, u)
+			}
+		}
+		return len(t.Approvers) <= MaxApprovers
+	})
+	if err = errors.Join(err, readErr); err != nil {
+		return err
+	}
+	open, err := b.Requests.OpenRequests(ctx, r.User, now)
+	t.Open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen || !now.Before(o.WindowEnd) })
+	return err
+}
+
+// escalates is when a Request that waits escalates, if its rule says so.
+func (r Request) escalates() time.Time { return r.LapsesAt.Add(r.Needs.EscalateAfter - r.Needs.Within) }
+
+// canAnswer says whether Slack lets an approver answer, by what is known. Slack
+// is asked of somebody of whom it has not said anything that still holds. Where
+// it does not tell, they are taken to: an answer looks again.
+func (b *Broker) canAnswer(ctx, slack context.Context, u User, now time.Time) (bool, error) {
+	i, err := b.Identities.Identity(ctx, u.Slack)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if i.Standing != Active && i.SeenAt.IsZero() {
+		fresh, err := b.refreshStanding(slack, i, now)
+		if err != nil {
+			return bound(i, u), nil
+		}
+		i = fresh
+	}
+	return bound(i, u) && refuseStanding(i.Standing) == nil, nil
+}
