@@ -22,7 +22,7 @@ version: 1
 accounts:
   prod: {id: "111122223333"}
 groups:
-  dev: {grants: [one, two, plain]}
+  dev: {grants: [one, two, rising, plain]}
   leads: {grants: [one]}
   platform: {}
 admins: [platform]
@@ -39,6 +39,11 @@ roles:
     iam_role: starback/Root
     max_duration: 4h
     approval: {by: [leads], count: 2, within: 2h, claim_within: 1h}
+  rising:
+    account: prod
+    iam_role: starback/Admin
+    max_duration: 1h
+    approval: {by: [leads], count: 2, within: 2h, escalate_to: [platform], escalate_after: 40m}
   plain: {account: prod, iam_role: starback/ReadOnly, max_duration: 1h}
 users:
   alice: {slack: T0SANDBOX/U1, groups: [dev]}

@@ -265,6 +265,42 @@ func TestRemind(t *testing.T) {
 	}
 }
 
+// TestEscalation puts a request that nobody answers to a second group: the
+// message asks them too, and the thread says so.
+func TestEscalation(t *testing.T) {
+	w := newApprovalWorld(t)
+	w.asksFor(t, "rising 1h x")
+	has(t, w.shows(w.post(t)), "To answer: @ida @lea @mia")
+	// Two of them become guests, which Slack tells of. That leaves two who can answer.
+	for _, id := range []string{"U5", "U6"} {
+		if err := w.broker.StandingChanged(t.Context(), broker.SlackID{Team: "T0SANDBOX", User: id}, broker.Guest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clock.add(15 * time.Minute)
+	w.passOn(t)
+	has(t, w.shows(w.post(t)), "To answer: @lea")
+	has(t, w.thread(t), "⏰ alice still waits for an answer. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @lea")
+	if text := w.shows(w.post(t)); strings.Contains(text, "@bob") || strings.Contains(text, "only") {
+		t.Errorf("it has not escalated yet, and two can answer:\n%s", text)
+	}
+	at := w.post(t).TS
+	w.clock.add(25 * time.Minute)
+	w.passOn(t)
+	has(t, w.shows(w.post(t)), "To answer: @bob @lea")
+	has(t, w.thread(t), "⏫ Escalated to platform: alice still waits for an answer. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @bob @lea")
+	if w.post(t).TS != at {
+		t.Error("there is a second message for it")
+	}
+	w.votes(t, "U2", "approve")
+	if err := w.broker.StandingChanged(t.Context(), broker.SlackID{Team: "T0SANDBOX", User: "U4"}, broker.Guest); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.add(20 * time.Minute)
+	w.passOn(t)
+	has(t, w.shows(w.post(t)), "1 of 2 approvals so far, by bob.", "Nobody in leads, platform can answer this. An administrator has to add somebody.")
+}
+
 // TestAlreadyOpen holds that approvers see what the requester has open, and
 // nothing of what only waits or is somebody else's.
 func TestAlreadyOpen(t *testing.T) {

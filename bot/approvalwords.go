@@ -175,10 +175,10 @@ func callApprovers(t broker.Telling) slack.Block {
 	case t.Able == 0:
 		parts = nobodyIn(r.Needs.Groups(), rich("An administrator has to add somebody."))
 	case len(t.Approvers) == 0: // and it has not escalated yet
-		parts = nobodyIn(r.Needs.By, rich("When it escalates it is put to "))
+		parts = nobodyIn(groupNames(t.Asked), rich("When it escalates it is put to "))
 		parts = append(append(parts, groupsOf(r.Needs.EscalateTo)...), rich("."))
 	case len(t.Approvers) > maxMentions:
-		parts = append(parts, groupsOf(r.Needs.Groups())...)
+		parts = append(parts, groupsOf(groupNames(t.Asked))...)
 	default:
 		for _, u := range t.Approvers {
 			parts = append(parts, slack.NewRichTextSectionUserElement(u.Slack.User, nil), rich(" "))
@@ -200,6 +200,15 @@ func callApprovers(t broker.Telling) slack.Block {
 func nobodyIn(groups []policy.GroupName, then slack.RichTextSectionElement) []slack.RichTextSectionElement {
 	parts := append([]slack.RichTextSectionElement{rich("Nobody in ")}, groupsOf(groups)...)
 	return append(parts, rich(" can answer this. "), then)
+}
+
+// groupNames are the names of groups.
+func groupNames(groups []policy.Group) []policy.GroupName {
+	list := make([]policy.GroupName, len(groups))
+	for i, g := range groups {
+		list[i] = g.Name
+	}
+	return list
 }
 
 // groupsOf names groups whose members may answer.
@@ -241,6 +250,12 @@ func button(action, value, label string, style slack.Style) *slack.ButtonBlockEl
 // reminder calls those who may still answer a Request.
 func reminder(t broker.Telling) message {
 	words := fmt.Sprintf("⏰  `%s` still waits for an answer. %s", t.Request.User, howItStands(t.Request))
+	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(t)}}
+}
+
+// escalation calls those to whom a Request has escalated, and the others again.
+func escalation(t broker.Telling) message {
+	words := fmt.Sprintf("⏫  Escalated to %s: `%s` still waits for an answer. %s", names(t.Request.Needs.EscalateTo, 5), t.Request.User, howItStands(t.Request))
 	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(t)}}
 }
 

@@ -47,7 +47,11 @@ func holding(n int) []broker.Request {
 // asking is the Telling of a Request that so many are asked to answer, and
 // whose requester has so much open.
 func asking(r *broker.Request, n, open int) broker.Telling {
-	return broker.Telling{Request: r, Approvers: approvers(n), Able: n, Open: holding(open)}
+	t := broker.Telling{Request: r, Approvers: approvers(n), Able: n, Open: holding(open)}
+	for _, g := range r.Needs.By {
+		t.Asked = append(t.Asked, policy.Group{Name: g})
+	}
+	return t
 }
 
 // put is a guarded Request in a state, with two yeses unless it waits.
@@ -115,9 +119,16 @@ func TestGoldenApproval(t *testing.T) {
 	}
 	first, second := guarded("prod-admin", false, false), put(broker.StatePending, nil)
 	second.Needs.Count = 4
+	rising := guarded("prod-admin", false, false)
+	rising.Needs.EscalateTo = []policy.GroupName{"platform"}
+	risen := asking(&rising, 3, 0)
+	risen.Asked = append(risen.Asked, policy.Group{Name: "platform"})
+	many := asking(&rising, 25, 0)
+	many.Asked = risen.Asked
 	for name, m := range map[string]broker.Telling{
 		"one-of-two-can":    asking(&first, 1, 0),
 		"two-of-three-more": asking(&second, 2, 0),
+		"nobody-yet":        {Request: &rising, Able: 2, Asked: []policy.Group{{Name: "sre-leads"}, {Name: "security"}}},
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, "approval-pending-"+name, posted(t, approvalMessage(m))) })
 	}
@@ -129,6 +140,8 @@ func TestGoldenApproval(t *testing.T) {
 		"waiting-longest":    pendingMessage(&longest, true),
 		"reminder":           reminder(asking(&waiting, 2, 0)),
 		"reminder-many":      reminder(asking(&waiting, 25, 0)),
+		"escalated":          escalation(risen),
+		"escalated-many":     escalation(many),
 		"answered-first":     answeredMessage(&waiting, broker.Answer{Yes: true}),
 		"answered-last":      answeredMessage(&approved, broker.Answer{Yes: true}),
 		"answered-less":      answeredMessage(&approved, broker.Answer{Yes: true, Duration: 30 * time.Minute}),

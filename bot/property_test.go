@@ -140,6 +140,7 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		}
 		checkSafe(rt, posted(t, approvalMessage(asking(&r, rapid.IntRange(0, 30).Draw(rt, "approvers"), 2))), r.Role)
 		checkSafe(rt, posted(t, reminder(asking(&r, 1, 0))), r.Role)
+		checkSafe(rt, posted(t, escalation(asking(&r, 1, 0))), r.Role)
 		checkSafe(rt, posted(t, settledRequest(&r)), r.Role)
 		checkSafe(rt, posted(t, pendingMessage(&r, rapid.Bool().Draw(rt, "channel"))), r.Role)
 		known := r // what was issued, or put to approvers, is in the policy

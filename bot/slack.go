@@ -90,7 +90,9 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Kind == broker.NoticeApproval && t.Request != nil:
 		return c.tellApprovers(ctx, t)
 	case t.Kind == broker.NoticeRemind && t.Request != nil:
-		return "", c.remindApprovers(ctx, t)
+		return c.remindApprovers(ctx, t)
+	case t.Kind == broker.NoticeEscalate && t.Request != nil:
+		return c.escalate(ctx, t)
 	case t.Kind == broker.NoticeOutcome && t.Request != nil:
 		return "", c.tellRequester(ctx, t)
 	case t.Kind != broker.NoticeAudit:
@@ -113,12 +115,19 @@ func (c *Client) tellApprovers(ctx context.Context, t broker.Telling) (post stri
 }
 
 // remindApprovers calls approvers once more, beneath the Request's message.
-func (c *Client) remindApprovers(ctx context.Context, t broker.Telling) error {
+func (c *Client) remindApprovers(ctx context.Context, t broker.Telling) (post string, err error) {
 	if c.Approvals == "" || t.Post == "" {
-		return nil
+		return "", nil
 	}
-	_, _, err := c.api.PostMessageContext(ctx, c.Approvals, append(reminder(t).options(), slack.MsgOptionTS(t.Post))...)
-	return slackError(err)
+	return c.keep(ctx, c.Approvals, t.Post, approvalMessage(t), reminder(t))
+}
+
+// escalate calls those approvers whose time has come now, too.
+func (c *Client) escalate(ctx context.Context, t broker.Telling) (post string, err error) {
+	if c.Approvals == "" {
+		return "", nil
+	}
+	return c.keep(ctx, c.Approvals, t.Post, approvalMessage(t), escalation(t))
 }
 
 // tellRequester tells somebody what came of their Request. Nothing is told of

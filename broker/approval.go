@@ -88,11 +88,15 @@ func (a *attempt) put(ctx context.Context, d policy.Decision, asked policy.Asked
 		r.Path = d.PathString()
 		e.Path, e.ExpiresAt = r.Path, r.LapsesAt
 		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "lapse", Kind: NoticeLapse, Due: r.LapsesAt})
+		escalates := len(rule.EscalateTo) > 0
 		for i, at := range reminders(rule.Within) {
+			if escalates && at == rule.EscalateAfter {
+				continue // that reminds them too
+			}
 			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: fmt.Sprint("remind.", i+1), Kind: NoticeRemind, Due: now.Add(at)})
 		}
-		if len(rule.EscalateTo) > 0 {
-			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "escalate", Kind: NoticeRemind, Due: now.Add(rule.EscalateAfter)})
+		if escalates {
+			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "escalate", Kind: NoticeEscalate, Due: now.Add(rule.EscalateAfter)})
 		}
 		return r.move(stepPut)
 	})
@@ -397,7 +401,9 @@ func (r *Request) void(b *Broker, d policy.Decision, now time.Time) (*Event, err
 
 // unwait takes off what was to be done while the Request waited.
 func (r *Request) unwait() {
-	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool { return n.Kind == NoticeLapse || n.Kind == NoticeRemind })
+	r.Trail.Notices = slices.DeleteFunc(r.Trail.Notices, func(n Notice) bool {
+		return n.Kind == NoticeLapse || n.Kind == NoticeRemind || n.Kind == NoticeEscalate
+	})
 }
 
 // endsSoon is how long before a window's end its requester is told, if it is

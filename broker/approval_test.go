@@ -473,48 +473,6 @@ func TestApprovalNotices(t *testing.T) {
 	}
 }
 
-// A second group may answer from the beginning, and is asked to once the first
-// has had its time.
-func TestEscalation(t *testing.T) {
-	w := newWorld(t)
-	w.apply(t, replace(approvals, "approval: {by: [leads], within: 2h, claim_within: 1h}", "approval: {by: [leads], within: 2h, escalate_to: [admins], escalate_after: 40m}"))
-	ask := w.ask("1", "guarded")
-	ask.Caller = bob
-	_, err := w.Issue(t.Context(), ask)
-	var waiting *broker.Waiting
-	if !errors.As(err, &waiting) {
-		t.Fatalf("err = %v", err)
-	}
-	asked := func() string {
-		t.Helper()
-		w.teller.told = nil
-		w.due(t)
-		var names []string
-		for _, telling := range w.teller.told {
-			if telling.Kind == broker.NoticeApproval || telling.Kind == broker.NoticeRemind {
-				for _, u := range telling.Approvers {
-					names = append(names, string(u.Name))
-				}
-			}
-		}
-		return strings.Join(names, " ")
-	}
-	if got := asked(); got != "ida lea mia" {
-		t.Errorf("asked at first: %s", got)
-	}
-	w.advance(39 * time.Minute)
-	if got := asked(); got != "ida lea mia" {
-		t.Errorf("reminded: %s", got)
-	}
-	w.advance(time.Minute)
-	if got := asked(); got != "ida lea mia root" {
-		t.Errorf("escalated: %s", got)
-	}
-	if r := w.approve(t, person("UROOT"), waiting.Request); r.State != broker.StateApproved {
-		t.Errorf("request %+v", r)
-	}
-}
-
 // Whoever began to reveal in time, and died, comes too late as well.
 func TestLapsedWhileRevealing(t *testing.T) {
 	w, r := pending(t, "guarded")

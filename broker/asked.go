@@ -20,7 +20,7 @@ const standingPatience = 3 * time.Second
 // it, and what its requester has open besides. Those to whom it escalates may
 // answer from the beginning, and are asked once their time has come.
 func (b *Broker) whoIsAsked(ctx context.Context, t *Telling) error {
-	t.Approvers, t.Able, t.Open = nil, 0, nil
+	t.Asked, t.Approvers, t.Able, t.Open = nil, nil, 0, nil
 	r := *t.Request
 	if r.State != StatePending || r.Needs == nil {
 		return nil
@@ -37,6 +37,11 @@ func (b *Broker) whoIsAsked(ctx context.Context, t *Telling) error {
 	asked := *r.Needs
 	if now.Before(r.escalates()) {
 		asked.EscalateTo = nil
+	}
+	for _, name := range asked.Groups() {
+		group := doc.Groups[name]
+		group.Name = name // whatever has become of it
+		t.Asked = append(t.Asked, group)
 	}
 	slack, stop := context.WithTimeout(ctx, standingPatience)
 	defer stop()

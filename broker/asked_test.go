@@ -1,9 +1,11 @@
 package broker_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/starback/starback/broker"
 )
@@ -16,7 +18,7 @@ func (w *world) asked(t *testing.T) string {
 	w.due(t)
 	said := "nobody is told"
 	for _, telling := range w.teller.told {
-		if telling.Kind == broker.NoticeApproval || telling.Kind == broker.NoticeRemind {
+		if telling.Kind == broker.NoticeApproval || telling.Kind == broker.NoticeRemind || telling.Kind == broker.NoticeEscalate {
 			var names []string
 			for _, u := range telling.Approvers {
 				names = append(names, string(u.Name))
@@ -81,5 +83,88 @@ func TestStandingIsAskedOnce(t *testing.T) {
 	}
 	if n := len(w.directory.asked) - before; n != 3 {
 		t.Errorf("Slack was asked %d times of three", n)
+	}
+}
+
+// escalating is a world in which Bob has asked for a role whose rule for
+// approval is this one, of two hours.
+func escalating(t *testing.T, rule string) (*world, broker.Request) {
+	t.Helper()
+	w := newWorld(t)
+	w.apply(t, replace(approvals, "approval: {by: [leads], within: 2h, claim_within: 1h}", "approval: {within: 2h, "+rule+"}"))
+	ask := w.ask("1", "guarded")
+	ask.Caller = bob
+	_, err := w.Issue(t.Context(), ask)
+	var waiting *broker.Waiting
+	if !errors.As(err, &waiting) {
+		t.Fatalf("err = %v", err)
+	}
+	return w, waiting.Request
+}
+
+// A second group may answer from the beginning, and is asked to once the first
+// has had its time.
+func TestEscalation(t *testing.T) {
+	w, r := escalating(t, "by: [leads], escalate_to: [admins], escalate_after: 40m")
+	if got := w.asked(t); got != "ida lea mia of 4" {
+		t.Errorf("asked at first: %s", got)
+	}
+	w.advance(39 * time.Minute)
+	if got := w.asked(t); got != "ida lea mia of 4" {
+		t.Errorf("reminded: %s", got)
+	}
+	w.advance(time.Minute)
+	if got := w.asked(t); got != "ida lea mia root of 4" {
+		t.Errorf("escalated: %s", got)
+	}
+	if r := w.approve(t, person("UROOT"), r); r.State != broker.StateApproved {
+		t.Errorf("request %+v", r)
+	}
+}
+
+// It escalates once, and not to remind as well; and not at all what was answered.
+func TestEscalatesOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer bool
+		want   string
+	}{
+		{"unanswered", false, "remind remind escalate"},
+		{"answered", true, ""},
+	} {
+		w, r := escalating(t, "by: [leads], escalate_to: [admins]") // after half of the time
+		w.due(t)
+		if tt.answer {
+			w.approve(t, lea, r)
+		}
+		w.teller.told = nil
+		var kinds []string
+		for range 7 {
+			w.advance(15 * time.Minute)
+			w.due(t)
+		}
+		for _, telling := range w.teller.told {
+			if telling.Kind == broker.NoticeRemind || telling.Kind == broker.NoticeEscalate {
+				kinds = append(kinds, string(telling.Kind))
+			}
+		}
+		if got := strings.Join(kinds, " "); got != tt.want {
+			t.Errorf("%s: told %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Whoever is in a group that is not asked yet counts among those who could
+// answer, and a group that nobody is in counts for nothing.
+func TestEscalationOfNobody(t *testing.T) {
+	w, _ := escalating(t, "by: [dev], escalate_to: [leads], escalate_after: 40m")
+	w.change(t, "alice", func(u *broker.User) { u.Groups = nil })
+	w.change(t, "erin", func(u *broker.User) { u.Groups = nil })
+	if got := w.asked(t); got != " of 3" {
+		t.Errorf("asked at first: %s", got)
+	}
+	w.advance(40 * time.Minute)
+	if got := w.asked(t); got != "ida lea mia of 3" {
+		t.Errorf("escalated: %s", got)
 	}
 }

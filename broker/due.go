@@ -21,7 +21,8 @@ const (
 
 // noticeKinds are the kinds of Notices, in the order in which they are told.
 var noticeKinds = []NoticeKind{
-	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeOutcome, NoticeEnding, NoticeEnded, NoticeExpiring,
+	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeEscalate, NoticeOutcome, NoticeEnding, NoticeEnded,
+	NoticeExpiring,
 	NoticeFence, NoticeLapse, NoticeClose,
 }
 
@@ -120,7 +121,7 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 			thread, err = b.tell(ctx, about)
 			switch {
 			case thread == "":
-			case kind == NoticeApproval:
+			case kind.forApprovers():
 				s.Post, about.Post = thread, thread
 			default:
 				s.Thread = thread
@@ -190,10 +191,10 @@ func (b *Broker) tell(ctx context.Context, t Telling) (string, error) {
 	ctx, stop := context.WithTimeout(ctx, tellPatience)
 	defer stop()
 	var err error
-	switch t.Kind {
-	case NoticeApproval, NoticeRemind:
+	switch {
+	case t.Kind.forApprovers():
 		err = b.whoIsAsked(ctx, &t)
-	case NoticeEnding:
+	case t.Kind == NoticeEnding:
 		t.MayAsk, err = b.mayAsk(ctx, *t.Request)
 	}
 	if err != nil {
@@ -269,7 +270,7 @@ func (t Telling) untold() bool {
 	switch t.Kind {
 	case NoticeLapse, NoticeClose:
 		return true
-	case NoticeRemind:
+	case NoticeRemind, NoticeEscalate:
 		return t.Request.State != StatePending
 	case NoticeEnding:
 		return t.Request.State != StateOpen || !t.Request.RevealUntil().IsZero()

@@ -115,6 +115,8 @@ const (
 	NoticeApproval NoticeKind = "approval"
 	// NoticeRemind reminds approvers of a Request that waits.
 	NoticeRemind NoticeKind = "remind"
+	// NoticeEscalate tells the second group of approvers of a Request that waits.
+	NoticeEscalate NoticeKind = "escalate"
 	// NoticeOutcome tells the requester how a Request stands.
 	NoticeOutcome NoticeKind = "outcome"
 	// NoticeLapse tells nobody: it is when a Request lapses.
@@ -133,6 +135,11 @@ const (
 	// ends soon.
 	NoticeExpiring NoticeKind = "expiring"
 )
+
+// forApprovers says whether Notices of that kind go to the approvals channel.
+func (k NoticeKind) forApprovers() bool {
+	return k == NoticeApproval || k == NoticeRemind || k == NoticeEscalate
+}
 
 // A Trail is what an aggregate still has to pass on: Events that the audit
 // index lacks, and Notices not sent. It is written with the change it tells

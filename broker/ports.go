@@ -212,11 +212,12 @@ type Telling struct {
 	Thread  string
 	Post    string   // the approvals channel's message, once there is one
 	Request *Request // nil unless they are about a Request
-	// Where approvers are told of a Request that waits, Approvers are those who
-	// are asked to answer it, by name: the first of them, if there are more than
-	// MaxApprovers. Able is how many could answer, asked yet or not; counting
+	// Where approvers are told of a Request that waits, Asked are the groups whose
+	// members are asked to answer it by now, and Approvers those of them who can,
+	// by name: the first of them, if there are more than MaxApprovers. Able is how many could answer, asked yet or not; counting
 	// stops where it makes no difference. Open is what its requester has open
 	// besides.
+	Asked     []policy.Group
 	Approvers []User
 	Able      int
 	Open      []Request
