@@ -40,6 +40,7 @@ func adminProblem(err error) message {
 		return say("Something went wrong, and this may be done in part. Try again in a minute: what is done already stays as it is.", "")
 	}
 	m := say("That cannot be done.", "")
+	m.text += " Open the message to read why."
 	m.blocks = append(m.blocks, quote("", sentence(err, reason)))
 	return m
 }
@@ -106,13 +107,15 @@ func unknownAdmin(words []string) message {
 // adminHelp lists what administrators can type.
 func adminHelp() message {
 	m := say("What administrators can type after `/starback admin`:", "")
+	usages := make([]string, 0, len(questions)+len(broker.Commands))
 	lines := make([]string, 0, len(questions)+len(broker.Commands))
 	for _, q := range questions {
-		lines = append(lines, helpLine(q.usage(), q.short, q.example))
+		lines, usages = append(lines, helpLine(q.usage(), q.short, q.example)), append(usages, q.words)
 	}
 	for _, c := range broker.Commands {
-		lines = append(lines, helpLine(c.Usage(), c.Short, c.Example))
+		lines, usages = append(lines, helpLine(c.Usage(), c.Short, c.Example)), append(usages, string(c.Op))
 	}
+	m.text = aloud(m.text, usages)
 	blocks, _ := list(lines, maxList)
 	m.blocks = append(m.blocks, blocks...)
 	m.blocks = append(m.blocks, small("WHEN is a date such as 2027-06-30, an RFC 3339 time, or how long from now, such as 90d. "+
@@ -138,6 +141,9 @@ func doneMessage(d broker.Done) message {
 		return say("☑️  "+op+": it was so already, and nothing was changed.", "")
 	}
 	m := say("✅  "+op+": done.", "")
+	if n := len(d.Detail); n > 0 {
+		m.text += " Open the message to read " + count(n, "line", "lines") + " on what has changed."
+	}
 	blocks, shown := quotes(d.Detail, maxMessage/2)
 	m.blocks = append(m.blocks, blocks...)
 	if rest := len(d.Detail) - shown; rest > 0 {

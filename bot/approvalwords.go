@@ -271,7 +271,7 @@ func progress(r *broker.Request, notices []broker.Notice) message {
 		}
 	}
 	return message{
-		text:   bare(fmt.Sprintf("The request of %s for %s: %s.", r.User, word(string(r.Role)), strings.Join(said, "; "))),
+		text:   aloud(fmt.Sprintf("The request of %s for %s", r.User, word(string(r.Role))), said),
 		blocks: threadBlocks(lines, notices),
 	}
 }

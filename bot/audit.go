@@ -29,7 +29,7 @@ func requestMessage(r *broker.Request) message {
 	}
 	state := requestState(r)
 	m := message{
-		text:   strings.NewReplacer("*", "", "`", "").Replace(head) + ": " + state + ".",
+		text:   bare(head + ": " + state + "."),
 		blocks: []slack.Block{section(head + "\n" + state)},
 	}
 	if r.Ticket != "" {
@@ -128,13 +128,13 @@ func requestState(r *broker.Request) string {
 
 // timeline is what a thread says of new Events.
 func timeline(notices []broker.Notice) message {
-	var lines []string
+	var lines, said []string
 	for _, n := range notices {
 		if n.Event != nil {
-			lines = append(lines, eventLine(*n.Event))
+			lines, said = append(lines, eventLine(*n.Event)), append(said, eventWhat(*n.Event))
 		}
 	}
-	return message{text: fmt.Sprintf("New in the timeline: %d.", len(lines)), blocks: threadBlocks(lines, notices)}
+	return message{text: aloud("New in the timeline", said), blocks: threadBlocks(lines, notices)}
 }
 
 // threadBlocks are the lines of a thread, as many as there is room for, and why
@@ -244,10 +244,13 @@ func eventMessage(e broker.Event) message {
 	}
 	plain := strings.ReplaceAll(what, "`", "")
 	m := message{text: plain + "."}
+	if e.ProposalID != "" {
+		m.text += " " + bare(proposalLine(e.ProposalID)) + "."
+	}
 	if e.Loud == "" {
 		m.blocks = append(m.blocks, section("ℹ️  "+what))
 	} else {
-		m.text = "⚠️ " + m.text
+		m.text = "⚠️ " + m.text + " Open the message to read why everybody is called."
 		m.blocks = append(m.blocks, loudHeader(unescape(plain)), calling(e.Loud))
 	}
 	if e.Detail != "" {

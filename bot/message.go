@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -137,8 +138,50 @@ func plain(text string) *slack.TextBlockObject {
 	return slack.NewTextBlockObject(slack.PlainTextType, text, false, false)
 }
 
-// bare is a text of ours without its markup.
-func bare(mrkdwn string) string { return strings.NewReplacer("*", "", "`", "").Replace(mrkdwn) }
+// bare is a text of ours without its markup, as one paragraph that can be read
+// aloud: moments are in UTC, and lines become sentences.
+func bare(mrkdwn string) string {
+	text := strings.NewReplacer("*", "", "`", "").Replace(dateToken.ReplaceAllString(mrkdwn, "$1"))
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.Join(strings.Fields(line), " ")
+		if i < len(lines)-1 && !strings.HasSuffix(lines[i], ".") && !strings.HasSuffix(lines[i], ":") {
+			lines[i] += "."
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
+// dateToken is a moment as when writes it, around what stands for it.
+var dateToken = regexp.MustCompile(`<!date\^[^|>]*\|([^>]*)>`)
+
+// maxAloud is how much of a list is read aloud, in characters. Our own choice.
+const maxAloud = 1000
+
+// aloud is a headline of ours and what is listed beneath it as one text, as much
+// as anybody would listen to.
+func aloud(head string, items []string) string {
+	text := bare(head)
+	said := make([]string, 0, len(items))
+	size := 0
+	for i, item := range items {
+		item = strings.TrimSuffix(bare(strings.ReplaceAll(item, "  ", ", ")), ".")
+		if size += utf8.RuneCountInString(item); size > maxAloud && i > 0 {
+			said = append(said, fmt.Sprintf("and %d more", len(items)-i))
+			break
+		}
+		said = append(said, item)
+	}
+	switch {
+	case len(said) == 0:
+		return text
+	case strings.HasSuffix(text, ")"), strings.Contains(head, "\n") && !strings.HasSuffix(text, "."):
+		text += "."
+	case !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, ":"):
+		text += ":"
+	}
+	return text + " " + strings.Join(said, "; ") + "."
+}
 
 // section is a paragraph of our own words, cut to what Slack takes. Verbatim:
 // nothing in it becomes a link or a mention by itself.

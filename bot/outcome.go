@@ -69,6 +69,7 @@ func outcomeMessage(r *broker.Request, now time.Time) message {
 	}
 	m := say(words, requestLine(r.ID))
 	if no != nil && no.Reason != "" {
+		m.text += " Open the message to read why."
 		m.blocks = append(m.blocks, quote("Why not", no.Reason))
 	}
 	return m.with(buttons)

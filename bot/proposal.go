@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -124,7 +125,7 @@ func settledMessage(p broker.Proposal) message {
 	if head == "" {
 		head = "⌛  A proposed change was not answered in time, and lapsed"
 	}
-	m := message{text: head + ".", blocks: []slack.Block{
+	m := message{text: bare(head + ": `" + string(p.Change.Op) + "`. " + proposalLine(p.ID) + "."), blocks: []slack.Block{
 		section(head), quote("", p.Summary()), quote("Benefit", p.Benefit), quote("Proposed by", p.Author),
 	}}
 	if p.AnswerBy != "" {
@@ -148,6 +149,11 @@ func openMessage(open []broker.Proposal) message {
 		return say("No change waits for a second administrator.", "")
 	}
 	m := say(count(len(open), "change waits", "changes wait")+" for a second administrator.", "")
+	items := make([]string, len(open))
+	for i, p := range open {
+		items[i] = fmt.Sprintf("%s, proposal %s, which lapses %s", p.Change.Op, p.ID, when(p.Expires))
+	}
+	m.text = aloud(m.text, items)
 	for i, p := range open {
 		next := m
 		next.blocks = append(next.blocks[:len(next.blocks):len(next.blocks)],

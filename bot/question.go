@@ -280,6 +280,11 @@ func (w *Worker) history(ctx context.Context, a *broker.Admin, _ []string) (mess
 // a user's.
 func historyMessage(heads []broker.Head) message {
 	m := say("The policy is at version "+fmt.Sprint(heads[0].Version)+".", "")
+	items := make([]string, len(heads))
+	for i, h := range heads {
+		items[i] = fmt.Sprintf("version %d of %s, by %s", h.Version, utc(h.AppliedAt), h.How)
+	}
+	m.text = aloud(m.text, items)
 	lines := make([]string, len(heads))
 	for i, h := range heads {
 		lines[i] = fmt.Sprintf("%d  %s  by %s, %s", h.Version, utc(h.AppliedAt), cut(h.Author, 100), h.How)
@@ -300,6 +305,7 @@ func historyMessage(heads []broker.Head) message {
 // command that shows all of it.
 func listMessage(head string, lines []string, cli string) message {
 	m := say(head, "")
+	m.text = aloud(head, lines)
 	blocks, shown := list(lines, maxList-maxSection)
 	m.blocks = append(m.blocks, blocks...)
 	if rest := len(lines) - shown; rest > 0 {

@@ -50,6 +50,11 @@ func sessionsMessage(requests []broker.Request, me broker.Me, now time.Time, lea
 		head = lead
 	}
 	m := say(head, "")
+	items := make([]string, len(requests))
+	for i, r := range requests {
+		items[i] = requestWhat(&r, now)
+	}
+	m.text = aloud(head, items)
 	for i, r := range requests {
 		next := m
 		next.blocks = append(next.blocks[:len(next.blocks):len(next.blocks)], sessionBlocks(&r, me, now)...)
@@ -64,17 +69,15 @@ func sessionsMessage(requests []broker.Request, me broker.Me, now time.Time, lea
 
 // sessionBlocks show one Request, with its buttons.
 func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block {
-	what := fmt.Sprintf("%s  *%s* in *%s*", requestMark(r), r.Role, accountName(r))
+	what := requestMark(r) + "  " + requestWhat(r, now)
 	var buttons []slack.BlockElement
 	switch r.State {
 	case broker.StatePending, broker.StateApproved:
-		what += fmt.Sprintf(" for %s. %s", span(r.Duration), howItStands(r))
 		if r.State == broker.StateApproved {
 			buttons = append(buttons, button(actionReveal, r.ID, "Reveal", slack.StylePrimary))
 		}
 		buttons = append(buttons, button(actionWithdraw, r.ID, "Withdraw", ""))
 	default:
-		what += openFor(r, now)
 		what += "\n" + strings.Join(sessionLines(live(r, now)), "\n")
 		buttons = openButtons(r, me, now)
 	}
@@ -85,11 +88,16 @@ func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block
 	return append(blocks, small(requestLine(r.ID)))
 }
 
-// openFor says how long a Request is open, as the end of a sentence.
-func openFor(r *broker.Request, now time.Time) string {
-	words := ": its time is over"
+// requestWhat says what somebody has open or waiting, and for how long.
+func requestWhat(r *broker.Request, now time.Time) string {
+	words := fmt.Sprintf("*%s* in *%s*", r.Role, accountName(r))
+	if r.State != broker.StateOpen {
+		return fmt.Sprintf("%s for %s. %s", words, span(r.Duration), howItStands(r))
+	}
 	if left := r.WindowEnd.Sub(now); left > 0 {
-		words = fmt.Sprintf(": %s left, until %s", span(left), when(r.WindowEnd))
+		words += fmt.Sprintf(": %s left, until %s", span(left), when(r.WindowEnd))
+	} else {
+		words += ": its time is over"
 	}
 	if now.Before(r.RevealUntil()) {
 		how, _ := unseenKeys(r, now)

@@ -22,6 +22,11 @@ func (w *Worker) showUser(ctx context.Context, a *broker.Admin, args []string) (
 func userMessage(in broker.Membership, now time.Time) message {
 	u := in.User
 	m := say("*"+string(u.Name)+"*  "+accessOf(u, now), "")
+	said := userFacts(in, now)
+	for _, line := range holdLines(in.Holds) {
+		said = append(said, "May ask for "+line)
+	}
+	m.text = aloud(m.text, said)
 	facts, _ := list(userFacts(in, now), maxSection)
 	m.blocks = append(m.blocks, facts...)
 	if u.Email != "" {

@@ -51,6 +51,7 @@ func explanation(who string, role policy.RoleName, x policy.Explanation, footer 
 		verdict = fmt.Sprintf("⛔  %s may not ask for %s.", who, word(string(role)))
 	}
 	m := say(verdict+"\n"+escape(x.Reason)+" (rule `"+string(x.Rule)+"`)", "")
+	m.text = aloud(m.text, routeLines(x.Routes))
 	if ways := routeLines(x.Routes); len(ways) > 0 {
 		blocks, _ := list(ways, maxSection)
 		m.blocks = append(m.blocks, blocks...)

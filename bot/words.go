@@ -200,7 +200,7 @@ func helpMessage(unknown string) message {
 	}
 	m := say(lead, "")
 	m.blocks = append(m.blocks, section(strings.Join(lines, "\n")), small("A duration is `30m`, `2h` or `1h30m`. Everything asked for is recorded."))
-	m.text += " Type /starback roles to see what you may ask for."
+	m.text = aloud(lead, lines)
 	return m
 }
 

@@ -1,12 +1,14 @@
 package bot
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -219,5 +221,55 @@ func TestSpan(t *testing.T) {
 		if got := span(d); got != want {
 			t.Errorf("span(%s) = %s, want %s", d, got, want)
 		}
+	}
+}
+
+// TestAloud holds that what is read aloud says what stands there, in words, and
+// no more of it than anybody would listen to.
+func TestAloud(t *testing.T) {
+	for _, c := range []struct {
+		head  string
+		items []string
+		want  string
+	}{
+		{"*2* groups.", []string{"`dev`  none", "`sre`  `admin` until " + when(noon)}, "2 groups. dev, none; sre, admin until 23 Nov 2026 12:00 UTC."},
+		{"New", []string{"asked", "lapsed."}, "New: asked; lapsed."},
+		{"One\nTwo", []string{"three"}, "One. Two. three."},
+		{"Because (rule `x`)", []string{"a"}, "Because (rule x). a."},
+		{"Nothing.", nil, "Nothing."},
+		{"Many:", []string{strings.Repeat("a", 999), "b", "c", "d"}, "Many: " + strings.Repeat("a", 999) + "; b; and 2 more."},
+		{"Long:", []string{strings.Repeat("a", 3000), "b"}, "Long: " + strings.Repeat("a", 3000) + "; and 1 more."},
+	} {
+		if got := aloud(c.head, c.items); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+	}
+}
+
+// TestTextsAloud holds that what stands beside the blocks of every message that
+// is kept can be read aloud: it is a sentence or more, on one line, without
+// markup and without times that Slack alone can read.
+func TestTextsAloud(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join("testdata", "golden", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := 0
+	for _, path := range paths {
+		var m struct{ Text string }
+		sent, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(sent, &m) != nil {
+			t.Fatal(path, err)
+		}
+		if m.Text == "" { // a view
+			continue
+		}
+		texts++
+		if strings.ContainsAny(m.Text, "\n`*<>") || !strings.Contains(m.Text, " ") {
+			t.Errorf("%s is read as %q", path, m.Text)
+		}
+	}
+	if texts < 150 {
+		t.Errorf("only %d texts", texts)
 	}
 }
