@@ -25,8 +25,8 @@ const (
 var (
 	awsAccountID    = regexp.MustCompile(`^[0-9]{12}$`)
 	awsUserName     = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
-	awsRoleARN      = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role/(?:[!-~]+/)?([\w+=,.@-]{1,64})$`)
-	awsPrincipalARN = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::[0-9]{12}:(?:root|(?:user|role)/[!-~]+)$`)
+	awsRoleARN      = newAWSARN(`iam::([0-9]{12}):role/(?:[!-~]+/)?([\w+=,.@-]{1,64})`)
+	awsPrincipalARN = newAWSARN(`iam::[0-9]{12}:(?:root|(?:user|role)/[!-~]+)`)
 )
 
 // AWSConfig configures [NewAWS].
@@ -235,12 +235,12 @@ func (a *AWS) giveKey(arn, account, userID string) Key {
 // sessions stay. It panics if the ARN, a principal, the maximum duration, the
 // permissions or the boundary is not one that IAM would accept.
 func (a *AWS) AddRole(role Role) {
-	m := awsRoleARN.FindStringSubmatch(role.ARN)
+	m := awsRoleARN.find(role.ARN)
 	if m == nil {
 		panic(fmt.Sprintf("sandbox: %q is not the ARN of a role", role.ARN))
 	}
 	for _, p := range role.Trust.Principals {
-		if !awsPrincipalARN.MatchString(p) {
+		if awsPrincipalARN.find(p) == nil {
 			panic(fmt.Sprintf("sandbox: role %s trusts %q, which is not the ARN of a user, a role or an account's root", role.ARN, p))
 		}
 	}

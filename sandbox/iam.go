@@ -20,7 +20,7 @@ const iamAPI = "2010-05-08"
 const iamMaxVersions = 5
 
 var (
-	iamPolicyARN = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::[0-9]{12}:policy/(?:[!-~]+/)?[\w+=,.@-]{1,128}$`)
+	iamPolicyARN = newAWSARN(`iam::[0-9]{12}:policy/(?:[!-~]+/)?[\w+=,.@-]{1,128}`)
 	iamVersionID = regexp.MustCompile(`^v[1-9][0-9]*$`)
 )
 
@@ -42,7 +42,7 @@ type iamVersion struct {
 // if the ARN or the document is not one that IAM would accept, or if the policy
 // exists.
 func (a *AWS) AddPolicy(arn, document string) {
-	if !iamPolicyARN.MatchString(arn) {
+	if iamPolicyARN.find(arn) == nil {
 		panic(fmt.Sprintf("sandbox: %q is not the ARN of a managed policy", arn))
 	}
 	statements, refusal := iamParse(document)

@@ -14,14 +14,6 @@ import (
 // federation guide.
 const signinTokenLife = 15 * time.Minute
 
-// signinConsoles are the hosts of the console, by partition. A Region's console
-// is a host below.
-var signinConsoles = map[string]string{
-	"aws":        "console.aws.amazon.com",
-	"aws-cn":     "console.amazonaws.cn",
-	"aws-us-gov": "console.amazonaws-us-gov.com",
-}
-
 // awsSignin is what a sign-in token stands for.
 type awsSignin struct {
 	key     *awsKey
@@ -112,8 +104,8 @@ func (a *AWS) login(req *awsRequest) (awsAnswer, *awsError) {
 // signinDestination reports whether a URL is a page of the partition's console.
 func signinDestination(destination, partition string) bool {
 	u, err := url.Parse(destination)
-	console := signinConsoles[partition]
-	return err == nil && u.Scheme == "https" && u.User == nil &&
+	console := awsPartitions[partition]
+	return err == nil && console != "" && u.Scheme == "https" && u.User == nil &&
 		(u.Host == console || strings.HasSuffix(u.Host, "."+console))
 }
 

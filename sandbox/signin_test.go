@@ -133,11 +133,14 @@ func TestSigninToken(t *testing.T) {
 func TestLogin(t *testing.T) {
 	w := newAWSWorld(t)
 	direct, _ := w.sessions(t)
-	const china = "arn:aws-cn:iam::" + awsAccount + ":role/China"
-	w.AddRole(sandbox.Role{ARN: china})
-	chinese, err := w.RoleCredentials(china, "alice", time.Hour)
-	if err != nil {
-		t.Fatal(err)
+	in := func(partition string) sandbox.Credentials {
+		arn := "arn:" + partition + ":iam::" + awsAccount + ":role/Abroad"
+		w.AddRole(sandbox.Role{ARN: arn})
+		c, err := w.RoleCredentials(arn, "alice", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
 	}
 	token := func(c sandbox.Credentials) string {
 		token, status := w.signinToken(t, signinSession(c), "")
@@ -146,7 +149,7 @@ func TestLogin(t *testing.T) {
 		}
 		return token
 	}
-	inAWS, inChina := token(direct), token(chinese)
+	inAWS, inChina, inEurope, inSecret := token(direct), token(in("aws-cn")), token(in("aws-eusc")), token(in("aws-iso"))
 	tests := []struct {
 		name        string
 		token       string
@@ -159,6 +162,9 @@ func TestLogin(t *testing.T) {
 		{"China", inChina, "https://console.amazonaws.cn/", 200},
 		{"China's, from elsewhere", inAWS, "https://console.amazonaws.cn/", 400},
 		{"elsewhere, from China", inChina, signinHome, 400},
+		{"Europe's own", inEurope, "https://eusc-de-east-1.console.amazonaws-eusc.eu/console/home?region=eusc-de-east-1", 200},
+		{"where no console is known", inSecret, signinHome, 400},
+		{"no host, where no console is known", inSecret, "https:///", 400},
 		{"no destination", inAWS, "", 400},
 		{"plain http", inAWS, "http://console.aws.amazon.com/", 400},
 		{"a host that ends alike", inAWS, "https://evilconsole.aws.amazon.com/", 400},

@@ -27,7 +27,7 @@ var (
 	stsExternalID = regexp.MustCompile(`^[\w+=,.@:/-]*$`)
 	stsTagText    = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 	stsPolicyText = regexp.MustCompile(`^[\t\n\r\x20-\x{FF}]*$`)
-	stsPolicyARN  = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::(?:aws|[0-9]{12}):policy/[!-~]+$`)
+	stsPolicyARN  = newAWSARN(`iam::(?:aws|[0-9]{12}):policy/[!-~]+`)
 )
 
 // stsAssumeRoleInput is what an AssumeRole call asks for.
@@ -147,7 +147,7 @@ func (in *stsAssumeRoleInput) check() *awsError {
 	if refusal := f.refusal(); refusal != nil {
 		return refusal
 	}
-	if !awsRoleARN.MatchString(in.roleARN) {
+	if awsRoleARN.find(in.roleARN) == nil {
 		return stsValidationError(in.roleARN + " is invalid")
 	}
 	if refusal := stsCheckTagKeys(in.tags); refusal != nil {

@@ -12,7 +12,7 @@ import (
 func (in *stsAssumeRoleInput) checkPolicies() *awsError {
 	size := utf8.RuneCountInString(in.policy)
 	for _, arn := range in.policyARNs {
-		if !stsPolicyARN.MatchString(arn) {
+		if stsPolicyARN.find(arn) == nil {
 			return stsValidationError("ARN " + arn + " is not valid.")
 		}
 		size += utf8.RuneCountInString(arn)

@@ -19,6 +19,8 @@ func TestBoundaryARN(t *testing.T) {
 	tests := []struct{ arn, want string }{
 		{"arn:aws:iam::111122223333:role/starback/Admin", "arn:aws:iam::111122223333:policy/starback-boundary/starback-Admin"},
 		{"arn:aws-cn:iam::222233334444:role/Ops", "arn:aws-cn:iam::222233334444:policy/starback-boundary/starback-Ops"},
+		{"arn:aws-iso-b:iam::222233334444:role/Ops", "arn:aws-iso-b:iam::222233334444:policy/starback-boundary/starback-Ops"},
+		{"arn:aws-nowhere:iam::222233334444:role/Ops", ""},
 		{"arn:aws:iam::111122223333:user/Admin", ""},
 		{"", ""},
 	}

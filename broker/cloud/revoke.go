@@ -164,9 +164,6 @@ func (r *Revoker) do(role identity, region string, f func(*iam.Client) error) er
 	return found
 }
 
-// iamRegion is where a partition has its one endpoint of IAM.
-var iamRegion = map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
-
 // session returns the revoker's session for role's account, with credentials
 // that are made when they are first used, and again shortly before they end.
 func (r *Revoker) session(role identity, region string) revokerIn {
@@ -175,13 +172,14 @@ func (r *Revoker) session(role identity, region string) revokerIn {
 	defer r.mu.Unlock()
 	session, ok := r.sessions[key]
 	if !ok {
+		where, _ := policy.PartitionNamed(role.partition)
 		assumed := stscreds.NewAssumeRoleProvider(r.minter.sts(region), key.roleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = revokerSession
 			o.Duration = revokerTerm
 		})
 		session.credentials = aws.NewCredentialsCache(assumed, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = revokerMargin })
 		session.client = iam.NewFromConfig(r.minter.AWS, func(o *iam.Options) {
-			o.Region = iamRegion[role.partition]
+			o.Region = where.IAM
 			o.Credentials = session.credentials
 		})
 		r.sessions[key] = session

@@ -154,6 +154,11 @@ func TestRevokerEndpoints(t *testing.T) {
 		{"aws", "ap-south-1", []string{"sts.ap-south-1.amazonaws.com ap-south-1", "iam.amazonaws.com us-east-1"}},
 		{"aws-cn", "cn-northwest-1", []string{"sts.cn-northwest-1.amazonaws.com.cn cn-northwest-1", "iam.cn-north-1.amazonaws.com.cn cn-north-1"}},
 		{"aws-us-gov", "us-gov-east-1", []string{"sts.us-gov-east-1.amazonaws.com us-gov-east-1", "iam.us-gov.amazonaws.com us-gov-west-1"}},
+		{"aws-eusc", "eusc-de-east-1", []string{"sts.eusc-de-east-1.amazonaws.eu eusc-de-east-1", "iam.eusc-de-east-1.amazonaws.eu eusc-de-east-1"}},
+		{"aws-iso", "us-iso-west-1", []string{"sts.us-iso-west-1.c2s.ic.gov us-iso-west-1", "iam.us-iso-east-1.c2s.ic.gov us-iso-east-1"}},
+		{"aws-iso-b", "us-isob-east-1", []string{"sts.us-isob-east-1.sc2s.sgov.gov us-isob-east-1", "iam.us-isob-east-1.sc2s.sgov.gov us-isob-east-1"}},
+		{"aws-iso-e", "eu-isoe-west-1", []string{"sts.eu-isoe-west-1.cloud.adc-e.uk eu-isoe-west-1", "iam.eu-isoe-west-1.cloud.adc-e.uk eu-isoe-west-1"}},
+		{"aws-iso-f", "us-isof-east-1", []string{"sts.us-isof-east-1.csp.hci.ic.gov us-isof-east-1", "iam.us-isof-south-1.csp.hci.ic.gov us-isof-south-1"}},
 	}
 	for _, tt := range tests {
 		w := newFencedWorld(t)

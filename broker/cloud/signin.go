@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,18 +25,6 @@ const (
 
 // maxSignInAnswer bounds what is read from the sign-in endpoint, in bytes.
 const maxSignInAnswer = 64 << 10
-
-// consoleHosts are the console's own hosts, by partition.
-var consoleHosts = map[string]struct{ signIn, home string }{
-	"aws":        {"signin.aws.amazon.com", "https://console.aws.amazon.com/"},
-	"aws-cn":     {"signin.amazonaws.cn", "https://console.amazonaws.cn/"},
-	"aws-us-gov": {"signin.amazonaws-us-gov.com", "https://console.amazonaws-us-gov.com/"},
-}
-
-// defaultRegion is where a partition's sign-in host without a Region lives.
-var defaultRegion = map[string]string{
-	"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1",
-}
 
 // SignIn implements broker.Minter. A failed call is tried once more.
 func (m *Minter) SignIn(ctx context.Context, c broker.Credentials, role *policy.Role) (broker.Secret, error) {
@@ -62,19 +51,24 @@ func (m *Minter) SignIn(ctx context.Context, c broker.Credentials, role *policy.
 
 // signInEndpoint returns the endpoint and the console's home for a Role.
 func (m *Minter) signInEndpoint(role *policy.Role) (endpoint, home string, err error) {
-	partition := partitionOf(role)
-	hosts, ok := consoleHosts[partition]
-	if !ok {
-		return "", "", fmt.Errorf("no console is known for the partition %q", partition)
+	name := partitionOf(role)
+	partition, _ := policy.PartitionNamed(name)
+	if partition.Console == "" {
+		return "", "", fmt.Errorf("no console is known for the partition %q", name)
 	}
 	region := role.Region
 	if region == "" {
 		region = m.AWS.Region
 	}
-	host, home := hosts.signIn, hosts.home
-	if region != "" && region != defaultRegion[partition] {
+	host, console := partition.SignIn, partition.Console
+	if partition.Regional {
+		region = cmp.Or(region, partition.IAM)
+		console = region + "." + console
+	}
+	if partition.Regional || region != "" && region != partition.IAM { // IAM's Region is the one that the host alone stands for
 		host = region + "." + host
 	}
+	home = "https://" + console + "/"
 	if region != "" {
 		home += "console/home?region=" + url.QueryEscape(region)
 	}

@@ -38,6 +38,9 @@ func TestSignInEndpoint(t *testing.T) {
 		{"China, regional", "arn:aws-cn" + arn, "cn-northwest-1", "", "https://cn-northwest-1.signin.amazonaws.cn/federation", "https://console.amazonaws.cn/console/home?region=cn-northwest-1"},
 		{"GovCloud", "arn:aws-us-gov" + arn, "us-gov-west-1", "", "https://signin.amazonaws-us-gov.com/federation", "https://console.amazonaws-us-gov.com/console/home?region=us-gov-west-1"},
 		{"GovCloud, regional", "arn:aws-us-gov" + arn, "us-gov-east-1", "", "https://us-gov-east-1.signin.amazonaws-us-gov.com/federation", "https://console.amazonaws-us-gov.com/console/home?region=us-gov-east-1"},
+		{"Europe's own", "arn:aws-eusc" + arn, "eusc-de-east-1", "", "https://eusc-de-east-1.signin.amazonaws-eusc.eu/federation", "https://eusc-de-east-1.console.amazonaws-eusc.eu/console/home?region=eusc-de-east-1"},
+		{"Europe's own, no Region at all", "arn:aws-eusc" + arn, "", "", "https://eusc-de-east-1.signin.amazonaws-eusc.eu/federation", "https://eusc-de-east-1.console.amazonaws-eusc.eu/console/home?region=eusc-de-east-1"},
+		{"a partition that is not there", "arn:aws-nowhere" + arn, "", "", "", ""},
 		{"a partition without a known console", "arn:aws-iso" + arn, "", "", "", ""},
 		{"no ARN", "starback/R", "", "", "", ""},
 	}

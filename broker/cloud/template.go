@@ -176,7 +176,7 @@ func CheckPermissions(document []byte) error {
 }
 
 var (
-	managedPolicyARN = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::(?:[0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
+	managedPolicyARN = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::(?:[0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
 	jsonEscape       = regexp.MustCompile(`\\.`)
 )
 

@@ -235,6 +235,7 @@ func TestRoleTemplateRefuses(t *testing.T) {
 		{"an account", []*policy.Role{admin()}, trusting("arn:aws:iam::999988887777:root"), "is a whole account"},
 		{"a session", []*policy.Role{admin()}, trusting(baseUser, "arn:aws:sts::999988887777:assumed-role/starback-base/i-0123"), "one session of a role; give the role itself"},
 		{"across partitions", []*policy.Role{admin()}, trusting("arn:aws-cn:iam::999988887777:user/starback-base"), "another partition"},
+		{"no partition", []*policy.Role{admin()}, trusting("arn:aws-nowhere:iam::999988887777:user/starback-base"), "is not the ARN"},
 
 		{"no permissions", []*policy.Role{admin(named("a"))}, user, "a: nothing says what the IAM role may do: .*`permissions` or `permission_arns`"},
 		{"two permissions", []*policy.Role{admin(), admin(func(r *policy.Role) { r.Name, r.Permissions = "x", document("*") })}, user, "prod-admin and x .* differ in `permissions`"},

@@ -32,11 +32,14 @@ func (i identity) boundaryARN() string {
 	return "arn:" + i.partition + ":iam::" + i.account + ":policy" + boundaryPath + i.BoundaryName()
 }
 
-var identityARN = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):(user|role)((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+var identityARN = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):(user|role)((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
 
 func parseIdentity(arn string) (identity, bool) {
 	parts := identityARN.FindStringSubmatch(arn)
 	if parts == nil {
+		return identity{}, false
+	}
+	if _, known := policy.PartitionNamed(parts[1]); !known {
 		return identity{}, false
 	}
 	return identity{parts[1], parts[2], parts[3], parts[4], parts[5]}, true

@@ -50,8 +50,7 @@ const (
 var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
-	regionPattern  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
-	roleARN        = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+	roleARN        = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
 )
 
 // maxRolePath is the longest path of an IAM role, in characters. Source: the
@@ -152,8 +151,8 @@ func (c *checker) account(key AccountName, a Account) {
 	case !accountPattern.MatchString(a.ID):
 		c.add(at("id"), nil, "an account id is 12 digits")
 	}
-	if partitions := slices.Sorted(maps.Keys(consoleHosts)); !slices.Contains(partitions, a.Partition) {
-		c.add(at("partition"), didYouMean(a.Partition, partitions), "`partition` must be aws, aws-cn or aws-us-gov")
+	if _, known := PartitionNamed(a.Partition); !known {
+		c.add(at("partition"), oneOf(a.Partition, partitionNames()...), "AWS has no partition %s", quote(a.Partition))
 	}
 	c.region(at("region"), a.Region, a.Partition)
 }
@@ -163,17 +162,10 @@ func (c *checker) region(at []string, region, partition string) {
 	if region == "" {
 		return
 	}
-	home := "aws"
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		home = "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		home = "aws-us-gov"
-	}
-	if !regionPattern.MatchString(region) {
-		c.add(at, nil, "%s is not the name of a region", quote(region))
-	} else if home != partition {
-		c.add(at, nil, "the region %s is not in the partition %s", region, quote(partition))
+	if home, ok := partitionOf(region); !ok {
+		c.add(at, hint("write it as in eu-west-1"), "%s is not the name of a region", quote(region))
+	} else if home.Name != partition {
+		c.add(at, hint("it is in "+home.Name), "the region %s is not in the partition %s", region, quote(partition))
 	}
 }
 
@@ -262,7 +254,7 @@ func (c *checker) target(at func(...string) []string, r *Role) {
 	case r.ARN == "":
 		c.missing(at(), "the role has no `iam_role` and no `arn`")
 		return
-	case !accountPattern.MatchString(account.ID) || consoleHosts[account.Partition] == "":
+	case !accountPattern.MatchString(account.ID) || !slices.Contains(partitionNames(), account.Partition):
 		return // reported with the account
 	}
 	c.region(at("region"), r.Region, r.Partition)
@@ -329,25 +321,22 @@ func (c *checker) wait(at []string, d time.Duration) {
 	}
 }
 
-// consoleHosts are the console's hosts; each Region's is a subdomain.
-var consoleHosts = map[string]string{
-	"aws":        "console.aws.amazon.com",
-	"aws-cn":     "console.amazonaws.cn",
-	"aws-us-gov": "console.amazonaws-us-gov.com",
-}
-
-// console checks the page that the console opens on: anywhere else, a link
-// with credentials in it would be a gift.
+// console checks whether there can be a link, and the page that it opens:
+// anywhere but in the console, a link with credentials in it would be a gift.
 func (c *checker) console(at func(...string) []string, r *Role) {
+	partition, known := PartitionNamed(r.Partition)
+	host := partition.Console
+	if r.Console && known && host == "" {
+		c.add(at("console"), hint("leave it out"), "where the console of %s is, is not public, so there are no links to it", r.Partition)
+	}
 	if r.Destination == "" {
 		return
 	}
 	if !r.Console {
 		c.add(at("destination"), hint("add console: true"), "`destination` is for a role with a console link")
 	}
-	host := consoleHosts[r.Partition]
 	if host == "" {
-		return // reported with the account
+		return // reported with `console` or the account
 	}
 	u, err := url.Parse(r.Destination)
 	outside := func(ch rune) bool { return ch <= ' ' || ch > '~' || ch == '\\' }

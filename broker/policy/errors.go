@@ -169,6 +169,12 @@ func didYouMean[T ~string](word string, names []T) func() string {
 	}
 }
 
+// oneOf does the same where all names fit into a sentence: it lists them if none
+// is near.
+func oneOf[T ~string](word string, names ...T) func() string {
+	return func() string { return cmp.Or(didYouMean(word, names)(), "write "+joined(names, len(names), "or")) }
+}
+
 // nearestKey does the same with the keys of a map.
 func nearestKey[T ~string, V any](word string, names map[T]V) func() string {
 	return func() string { return didYouMean(word, slices.Collect(maps.Keys(names)))() }

@@ -167,6 +167,17 @@ func TestEveryKey(t *testing.T) {
 	if diff := cmp.Diff(wantStage, d.Roles["stage-readonly"]); diff != "" {
 		t.Errorf("stage-readonly (-want +got):\n%s", diff)
 	}
+	for name, want := range map[policy.RoleName]string{
+		"china-ops": "arn:aws-cn:iam::222233334444:role/ops in cn-north-1",
+		"gov-ops":   "arn:aws-us-gov:iam::333344445555:role/ops in us-gov-west-1",
+		"euro-ops":  "arn:aws-eusc:iam::555566667777:role/ops in eusc-de-east-1",
+		"iso-ops":   "arn:aws-iso:iam::666677778888:role/ops in us-iso-west-1",
+		"iso-b-ops": "arn:aws-iso-b:iam::777788889999:role/ops in us-isob-east-1",
+	} {
+		if r := d.Roles[name]; r.ARN+" in "+r.Region != want {
+			t.Errorf("%s is %s in %s, want %s", name, r.ARN, r.Region, want)
+		}
+	}
 	wantGrants := []policy.Grant{
 		{Role: "china-ops", Expires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)},
 		{Role: "gov-ops", Expires: time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC)},
@@ -190,7 +201,9 @@ func TestEveryKey(t *testing.T) {
 			Name: "bob", Slack: "E0AB/W0789", Disabled: true,
 			Grants: []policy.Grant{{Role: "prod-readonly", Expires: time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)}},
 		},
-		{Name: "ci-deploy", App: true, Owner: "alice", Grants: []policy.Grant{{Role: "prod-readonly"}}},
+		{Name: "ci-deploy", App: true, Owner: "alice", Grants: []policy.Grant{
+			{Role: "euro-ops"}, {Role: "iso-b-ops"}, {Role: "iso-ops"}, {Role: "prod-readonly"},
+		}},
 	}
 	if diff := cmp.Diff(wantUsers, file.Users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)

@@ -86,7 +86,7 @@ func (s Settings) TokenCap() time.Duration {
 type Account struct {
 	Name      AccountName `json:"name"`
 	ID        string      `json:"id"`        // 12 digits
-	Partition string      `json:"partition"` // aws, aws-cn or aws-us-gov
+	Partition string      `json:"partition"` // as in ARNs: see Partition
 	Region    string      `json:"region,omitempty"`
 }
 

@@ -32,7 +32,12 @@ func TestSchemaLimits(t *testing.T) {
 	for _, verb := range verbs {
 		words = append(words, verb)
 	}
+	var names []any
+	for _, name := range partitionNames() {
+		names = append(names, name)
+	}
 	for path, want := range map[string]any{
+		"$defs/account/properties/partition/enum":              names,
 		"$defs/name/pattern":                                   namePattern.String(),
 		"properties/users/propertyNames/pattern":               userPattern.String(),
 		"$defs/user/properties/owner/pattern":                  userPattern.String(),

@@ -251,7 +251,7 @@ const (
 )
 
 var (
-	policyARN         = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
+	policyARN         = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
 	externalIDPattern = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 	// AWS takes \p{Z}: the line and paragraph separators among it are refused
 	// in every text.
