@@ -275,8 +275,8 @@ func loadCases() (fstest.MapFS, []loadCase) {
 			"etc/outside.yaml":  file("../../s.json"),
 			"etc/folder.yaml":   file("."),
 			"etc/long.yaml":     file("long.json"),
-			"etc/too-long.yaml": repeat(small+"#", "x", 8<<20),
-			"etc/marks.yaml":    repeat(small, "[]", 1<<20),
+			"etc/too-long.yaml": repeat(small+"#", "x", 32<<20),
+			"etc/marks.yaml":    repeat(small, "[]", 2<<20),
 			"etc/keys.yaml":     repeat(small+"accounts:\n  a:\n", "    k: v\n", 1001),
 			"etc/long.json":     {Data: []byte(strings.Repeat(" ", 64<<10) + session)},
 			"etc/s.json":        {Data: []byte(session)},
@@ -287,8 +287,8 @@ func loadCases() (fstest.MapFS, []loadCase) {
 			{"etc/outside.yaml", "etc/outside.yaml:5:82: cannot read `../../s.json`: it is outside the folder the policy is read from"},
 			{"etc/folder.yaml", "etc/folder.yaml:5:82: cannot read `.`: read etc: invalid argument"},
 			{"etc/long.yaml", "etc/long.json:1:1: the file is longer than 64 KiB"},
-			{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 8 MiB"},
-			{"etc/marks.yaml", "etc/marks.yaml:1:1: the file has more than 2097152 lines and characters of []{},:-?&*!|>'\"%#"},
+			{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 32 MiB"},
+			{"etc/marks.yaml", "etc/marks.yaml:1:1: the file has more than 4194304 lines and characters of []{},:-?&*!|>'\"%#"},
 			{"etc/keys.yaml", "etc/keys.yaml:1006:5: the mapping has more than 1000 keys"},
 		}
 }

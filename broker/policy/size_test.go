@@ -53,9 +53,9 @@ func large(roles, users int) []byte {
 }
 
 func BenchmarkParse(b *testing.B) {
-	for _, roles := range []int{100, 1_000, 10_000} {
-		b.Run(fmt.Sprintf("roles=%d", roles), func(b *testing.B) {
-			src := large(roles, roles)
+	for _, size := range []struct{ roles, users int }{{100, 100}, {1_000, 1_000}, {10_000, 10_000}, {10_000, 100_000}} {
+		b.Run(fmt.Sprintf("roles=%d/users=%d", size.roles, size.users), func(b *testing.B) {
+			src := large(size.roles, size.users)
 			b.SetBytes(int64(len(src)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +43,24 @@ func TestLibraryPanics(t *testing.T) {
 				t.Errorf("%q would be obeyed by a terminal", err)
 			}
 		})
+	}
+}
+
+// TestManyTokens has an entry of so many tokens that the library would need
+// gigabytes for it, and checks that it is not given them.
+func TestManyTokens(t *testing.T) {
+	tokens, file := yamlTokens, yamlFile
+	t.Cleanup(func() { yamlTokens, yamlFile = tokens, file })
+	list := tokens("admins: [x]\n")
+	many := slices.Concat(list[:3], slices.Repeat(list[3:4], maxTokens), list[4:])
+	yamlTokens = func(string) token.Tokens { return many }
+	yamlFile = func(token.Tokens, yamlparser.Mode, ...yamlparser.Option) (*ast.File, error) {
+		t.Error("the library was given all of it")
+		return nil, errors.New("too many")
+	}
+	const want = "p.yaml:1:1: more than 3145728 parts are in one entry; begin each entry of a section on a line of its own"
+	if _, err := Parse("p.yaml", []byte("admins: [x]\n"), nil); err == nil || err.Error() != want {
+		t.Errorf("Parse: %v\nwant %s", err, want)
 	}
 }
 
