@@ -224,7 +224,10 @@ func resolveMentions(ctx context.Context, a *broker.Admin, team string, words []
 		id := broker.SlackID{Team: team, User: found[1]}
 		named := id.String()
 		if option != "--slack" {
-			name, err := boundTo(ctx, a, id)
+			name, err := a.UserOf(ctx, id)
+			if errors.Is(err, broker.ErrNotFound) {
+				return nil, nobody{id}
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -243,17 +246,3 @@ func (n nobody) Error() string { return n.id.String() + " is bound to nobody" }
 
 // Unwrap returns broker.ErrNotFound.
 func (n nobody) Unwrap() error { return broker.ErrNotFound }
-
-// boundTo returns the user who is bound to an account in Slack.
-func boundTo(ctx context.Context, a *broker.Admin, id broker.SlackID) (policy.UserName, error) {
-	users, err := a.ListUsers(ctx, broker.UserFilter{})
-	if err != nil {
-		return "", err
-	}
-	for _, u := range users {
-		if u.Slack == id {
-			return u.Name, nil
-		}
-	}
-	return "", nobody{id}
-}

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -310,5 +311,40 @@ func TestApplyBesideARunningServer(t *testing.T) {
 	bob, err := w.store.User(t.Context(), "bob")
 	if err != nil || bob.Enabled || bob.Shell != broker.Shells[2] {
 		t.Errorf("bob is %+v, %v", bob, err)
+	}
+}
+
+// An unlisted store does not list its users: there may be very many.
+type unlisted struct{ *tap }
+
+func (unlisted) Users(context.Context, func(broker.User) bool) error { return errDown }
+
+// Whose an account in Slack is, is found by the binding that both sides name,
+// without a look at everybody.
+func TestUserOf(t *testing.T) {
+	w := newWorld(t)
+	do(t, w.admin(w.tap), "user bind bob --slack T0AB/UMOVED")
+	half := broker.SlackID{Team: "T0AB", User: "UHALF"}
+	w.change(t, "alice", func(u *broker.User) { u.Slack = half })
+	a := w.admin(w.tap)
+	a.Users = unlisted{w.tap}
+	for _, c := range []struct {
+		name, slack string
+		want        policy.UserName
+	}{
+		{"bound", "T0AB/UMOVED", "bob"},
+		{"moved away from", bob.String(), ""},
+		{"named by the user alone", half.String(), ""},
+		{"named by the account alone", alice.String(), ""},
+		{"unknown", "T0AB/UNOBODY", ""},
+	} {
+		id, err := broker.ParseSlackID(c.slack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := a.UserOf(t.Context(), id)
+		if got != c.want || errors.Is(err, broker.ErrNotFound) != (c.want == "") {
+			t.Errorf("%s: %q, %v; want %q", c.name, got, err, c.want)
+		}
 	}
 }
