@@ -34,7 +34,9 @@ func TestMessages(t *testing.T) {
 	for _, file := range []string{"check.go", "cycles.go", "form.go", "json.go", "parse.go", "session.go", "tree.go", "users.go", "yaml.go"} {
 		checkMessages(t, file, refused)
 	}
-	checkMessages(t, "warn.go", warned)
+	for _, file := range []string{"warn.go", "warn_time.go"} {
+		checkMessages(t, file, warned)
+	}
 }
 
 // golden returns all golden files of a folder.

@@ -26,9 +26,9 @@ type File struct {
 	// Users is nil when the file has no users section, and empty when the
 	// section is: only the second says that there are to be none.
 	Users []User
-	// Warnings are what is legal but cannot be meant, such as a session policy
-	// that allows nothing. At most 50, in the order of Errors.
-	Warnings []*Error
+
+	root      *node       // as it was read, for places in it
+	documents []*document // IAM policy documents, in the order of the file
 }
 
 // Load reads the policy file name and the IAM policy files it names, all
@@ -82,7 +82,7 @@ func Parse(name string, src []byte, open func(path string) ([]byte, error)) (*Fi
 		return nil, errs
 	}
 	file.Document = file.Document.canonical()
-	file.Warnings = warnings(root, file, p.used)
+	file.root, file.documents = root, p.used
 	return file, nil
 }
 

@@ -37,7 +37,7 @@ func TestReorder(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, shuffled)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, sayings); diff != "" {
 			t.Fatalf("the file means something else (-was +is):\n%s\n%s", diff, shuffled)
 		}
 	})

@@ -54,6 +54,14 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
+// under returns what a mapping has under key, if that is a mapping.
+func (n *node) under(key string) []entry {
+	if value := n.get(key); value != nil {
+		return value.entries
+	}
+	return nil
+}
+
 // locate returns the place in n that best answers to path: keys of mappings
 // and, in lists, the text of an item or of its role.
 func (n *node) locate(path []string) position {

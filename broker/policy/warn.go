@@ -4,23 +4,29 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
-// warnings returns what is legal in a file but cannot be meant. A warning that
-// is not true of every file that provokes it would teach people to look away,
-// so in doubt there is none.
-func warnings(root *node, file *File, documents []*document) []*Error {
-	w := &warner{}
-	for _, doc := range documents {
+// Warnings returns what is legal in the file but, at that time, cannot be meant,
+// such as a session policy that allows nothing: at most 50, in the order of
+// Errors. A warning that is not true of every file that provokes it would teach
+// people to look away, so in doubt there is none.
+func (f *File) Warnings(now time.Time) []*Error {
+	w := &warner{now: now}
+	for _, doc := range f.documents {
 		w.document(doc)
 	}
-	w.roles(root, file)
-	w.groups(root, file.Document)
+	w.roles(f.root, f)
+	w.groups(f.root, f.Document)
+	w.ended(f.root)
 	return w.errors()
 }
 
 // A warner collects warnings.
-type warner struct{ problems }
+type warner struct {
+	problems
+	now time.Time
+}
 
 // roles warns of Roles that nobody can have. A file without users says nothing
 // of who was granted what.

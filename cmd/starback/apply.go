@@ -24,6 +24,7 @@ type planning struct {
 	prune  bool
 	asJSON bool
 	file   *policy.File
+	warned []*policy.Error
 }
 
 // planFlags gives cmd the flags of a planning, which reads its file before the
@@ -51,7 +52,8 @@ func (l *planning) load() (err error) {
 	if l.prune && l.file.Users == nil {
 		return usageError{fmt.Errorf("--prune: %s has no section users, so it does not say whom to keep", l.path)}
 	}
-	l.warn(l.file.Warnings)
+	l.warned = l.file.Warnings(l.now())
+	l.warn(l.warned)
 	return nil
 }
 
@@ -86,7 +88,7 @@ func (l *planning) show(plan *broker.Plan, reservation error) {
 		l.printPlan(plan)
 		return
 	}
-	view := planView{Plan: plan, Warnings: l.file.Warnings}
+	view := planView{Plan: plan, Warnings: l.warned}
 	if reservation != nil {
 		view.Reservation = sentence(reservation)
 	}

@@ -99,12 +99,12 @@ wrong ends it with 1; what can hardly be meant is a warning.`,
 				return err
 			}
 			view.Roles, view.Groups, view.Users = len(file.Document.Roles), len(file.Document.Groups), len(file.Users)
-			view.Warnings = append(view.Warnings, file.Warnings...)
+			view.Warnings = append(view.Warnings, file.Warnings(p.now())...)
 			if asJSON {
 				writeJSON(p.stdout, view)
 				return nil
 			}
-			p.warn(file.Warnings)
+			p.warn(view.Warnings)
 			fmt.Fprintf(p.stdout, "%s is a policy: roles: %d, groups: %d, users: %d\n", path, view.Roles, view.Groups, view.Users)
 			return nil
 		},
