@@ -246,36 +246,6 @@ func TestApplyTrail(t *testing.T) {
 	}
 }
 
-func TestApplyRefuses(t *testing.T) {
-	tests := []struct {
-		name    string
-		prepare func(*testing.T, *world)
-		file    string
-		want    string
-	}{
-		{"no administrator left", nil, without(rules, "admins]}\n") + "]}\n", "nobody would be left in an admin group (admins)"},
-		{"only a disabled administrator", nil, replace(rules, "groups: [admins]}", "groups: [admins], disabled: true}"), "nobody would be left"},
-		{"a removed user's name", func(t *testing.T, w *world) {
-			w.change(t, "bob", func(u *broker.User) { u.Removed = true })
-		}, rules, `the name "bob" was a removed user's`},
-		{"the identity of a user not in the file", nil, replace(rules, "  bob:   {slack: T0AB/UBOB", "  dora:  {slack: T0AB/UBOB"), "would both be Slack's T0AB/UBOB"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			if tt.prepare != nil {
-				tt.prepare(t, w)
-			}
-			if _, err := w.admin(w.tap).Plan(t.Context(), parse(t, tt.file), false); !errors.Is(err, broker.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("err = %v", err)
-			}
-			if wrote := w.tap.wrote(); len(wrote) != 0 {
-				t.Errorf("wrote %v", wrote)
-			}
-		})
-	}
-}
-
 // A file that another administrator was quicker than changes nothing after the
 // point where the two meet.
 func TestApplyConflict(t *testing.T) {

@@ -98,16 +98,19 @@ func (p *Plan) Reservation(o ApplyOptions) error {
 
 // Plan works out what applying file means now, and does nothing. With prune,
 // the users whom the file does not name are switched off. A file that cannot
-// be applied at all is ErrInvalid.
+// be applied at all is ErrInvalid, and policy.Errors where its own words are why.
 func (a *Admin) Plan(ctx context.Context, file *policy.File, prune bool) (*Plan, error) {
 	now := a.now()
 	head, was, err := a.Policies.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := file.Document.After(was)
-	if err != nil {
-		return nil, fmt.Errorf("%w (%w)", err, ErrInvalid)
+	m := mistakes{file: file}
+	doc := file.Document
+	if m.removedGroups(was); len(m.found) == 0 {
+		if doc, err = doc.After(was); err != nil {
+			return nil, fmt.Errorf("%w (%w)", err, ErrInvalid)
+		}
 	}
 	p := &Plan{PolicyVersion: head.Version, state: state{head: head, was: was, doc: doc, lastAdmin: true}}
 	stored, err := a.stored(ctx)
@@ -115,6 +118,12 @@ func (a *Admin) Plan(ctx context.Context, file *policy.File, prune bool) (*Plan,
 		return nil, err
 	}
 	if p.users, err = a.wanted(file, stored, prune, now); err != nil {
+		return nil, err
+	}
+	m.users(p.users, stored)
+	m.accounts(p.users, stored)
+	m.admins(p, stored, now)
+	if err := m.err(); err != nil {
 		return nil, err
 	}
 	for _, u := range file.Users {
@@ -130,9 +139,6 @@ func (a *Admin) Plan(ctx context.Context, file *policy.File, prune bool) (*Plan,
 		if !sameUser(w.was, w.want) {
 			p.Users = append(p.Users, userChange(w))
 		}
-	}
-	if err := p.check(stored, now); err != nil {
-		return nil, err
 	}
 	p.Impact = policy.Effects(was, doc, p.people(stored), now)
 	mine, err := a.mine(ctx, p.state)
@@ -186,33 +192,6 @@ func (p *Plan) people(stored map[policy.UserName]User) iter.Seq[policy.Person] {
 	}
 }
 
-// check refuses what cannot be: two Users with one Slack account, and nobody
-// to administer.
-func (p *Plan) check(stored map[policy.UserName]User, now time.Time) error {
-	all := make(map[policy.UserName]User, len(stored))
-	for name, u := range stored {
-		all[name] = u
-	}
-	for _, w := range p.users {
-		all[w.want.Name] = w.want
-	}
-	owner := map[SlackID]policy.UserName{}
-	admins := false
-	for _, u := range all {
-		if !u.Slack.IsZero() && !u.Removed {
-			if other, taken := owner[u.Slack]; taken {
-				return fmt.Errorf("%s and %s would both be Slack's %s: %w", min(other, u.Name), max(other, u.Name), u.Slack, ErrInvalid)
-			}
-			owner[u.Slack] = u.Name
-		}
-		admins = admins || policy.IsAdmin(p.doc, u.Subject(User{}), now)
-	}
-	if !admins {
-		return errLastAdmin(p.doc)
-	}
-	return nil
-}
-
 // lacking finds what commands have changed that the file does not have.
 func (a *Admin) lacking(ctx context.Context, p *Plan, file *policy.Document) (*Lacking, error) {
 	var l Lacking
@@ -247,15 +226,12 @@ func (a *Admin) lacking(ctx context.Context, p *Plan, file *policy.Document) (*L
 // yet has a zero was.
 type wantedUser struct{ was, want User }
 
-// wanted works out every User of the file, and refuses what cannot be.
+// wanted works out every User of the file, as far as the file makes sense.
 func (a *Admin) wanted(file *policy.File, stored map[policy.UserName]User, prune bool, now time.Time) ([]wantedUser, error) {
 	var out []wantedUser
 	at := map[policy.UserName]int{}
 	for _, spec := range file.Users {
 		was := stored[spec.Name]
-		if was.Removed {
-			return nil, fmt.Errorf("the name %q was a removed user's and is never used again: %w", spec.Name, ErrInvalid)
-		}
 		want, err := a.userFrom(spec, was, file.Document.Settings, now)
 		if err != nil {
 			return nil, err
@@ -264,16 +240,8 @@ func (a *Admin) wanted(file *policy.File, stored map[policy.UserName]User, prune
 		out = append(out, wantedUser{was, want})
 	}
 	for i, spec := range file.Users {
-		if !spec.App {
-			continue
-		}
-		owner := out[at[spec.Owner]].want
-		switch u := &out[i].want; {
-		case !u.Expires.After(owner.Expires):
-		case spec.Expires.IsZero():
-			u.Expires = owner.Expires
-		default:
-			return nil, fmt.Errorf("user %s: %s answers for it and has access until %s, no longer: %w", u.Name, owner.Name, day(owner.Expires), ErrInvalid)
+		if owner, app := at[spec.Owner]; app && spec.Expires.IsZero() && out[i].want.Expires.After(out[owner].want.Expires) {
+			out[i].want.Expires = out[owner].want.Expires
 		}
 	}
 	if prune && file.Users != nil {

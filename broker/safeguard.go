@@ -17,7 +17,11 @@ const adminLasts = 24 * time.Hour
 
 // errLastAdmin refuses what would leave nobody to administer Starback.
 func errLastAdmin(d *policy.Document) error {
-	return fmt.Errorf("nobody would be left in an admin group (%s): %w", joinNames(d.Admins), ErrInvalid)
+	return fmt.Errorf("%s: %w", lastAdminMessage(d), ErrInvalid)
+}
+
+func lastAdminMessage(d *policy.Document) string {
+	return fmt.Sprintf("nobody would be left in an admin group (%s)", joinNames(d.Admins))
 }
 
 // keepsAdmin refuses a state in which nobody administers Starback.

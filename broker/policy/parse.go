@@ -86,6 +86,23 @@ func Parse(name string, src []byte, open func(path string) ([]byte, error)) (*Fi
 	return file, nil
 }
 
+// A Mistake is something wrong with a file that only those can see who know
+// more than the file says.
+type Mistake struct {
+	Path       []string // to what is wrong: keys, and in a list a name, as in "users", "alice", "groups", "dev"
+	Message    string
+	Suggestion string // what would mend it
+}
+
+// Errors returns the mistakes as Errors of the file, each at its place.
+func (f *File) Errors(mistakes []Mistake) Errors {
+	var ps problems
+	for _, m := range mistakes[:min(len(mistakes), maxFindings)] {
+		ps.add(f.root.locate(m.Path), hint(m.Suggestion), "%s", m.Message)
+	}
+	return ps.errors()
+}
+
 // A parser turns the tree of one policy file into a File. It reports what has
 // the wrong shape; check reports what makes no sense.
 type parser struct {

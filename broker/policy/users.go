@@ -79,6 +79,9 @@ func checkUsers(d *Document, users []User) []finding {
 			c.missing(at(), "the application %s has no `owner`", quote(string(u.Name)))
 		case u.App && (!known || owner.App):
 			c.add(at("owner"), didYouMean(string(u.Owner), people), "the owner %s is not a person in this file", quote(string(u.Owner)))
+		case u.App && !owner.Expires.IsZero() && u.Expires.After(owner.Expires):
+			c.add(at("expires"), hint("leave it out: it ends no later than its owner"),
+				"the application would outlast its owner %s, whose access ends %s", quote(string(u.Owner)), instantText(owner.Expires))
 		}
 		if u.App && u.Slack != "" {
 			c.add(at("slack"), nil, "an application has no Slack identity")
