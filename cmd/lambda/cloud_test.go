@@ -12,8 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,7 +92,7 @@ type cloud struct {
 	table string
 	queue *queue
 	via   neighbours
-	env   []string // of every function
+	env   []string // of all functions, of which each is told its part
 
 	mu            sync.Mutex
 	front, broker *function
@@ -145,28 +143,9 @@ func newCloudAt(t *testing.T, slackNow func() time.Time) *cloud {
 		"STARBACK_STORE=dynamodb:" + c.table, "STARBACK_BASE=ssm:/starback/test/base",
 		"STARBACK_QUEUE_URL=" + jobsURL,
 	}
-	c.env = append(c.env, goSettings(t)...)
 	c.front, c.broker = c.start("front"), c.start("broker")
 	c.slack.SetApp(c.serve(http.HandlerFunc(c.gateway)))
 	return c
-}
-
-// goSettings is how serverless.yml sets Go's runtime for every function.
-func goSettings(t *testing.T) []string {
-	t.Helper()
-	raw, err := os.ReadFile("../../serverless.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var settings []string
-	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		found := regexp.MustCompile(`(?m)^    ` + name + `: "?([^"\n]+)`).FindSubmatch(raw)
-		if found == nil {
-			t.Fatalf("serverless.yml does not set %s for all functions", name)
-		}
-		settings = append(settings, name+"="+string(found[1]))
-	}
-	return settings
 }
 
 const (
@@ -174,17 +153,16 @@ const (
 	jobsURL       = "http://127.0.0.1/123456789012/jobs"
 )
 
-// timeouts are the functions' times in serverless.yml.
-var timeouts = map[string]time.Duration{"front": 5 * time.Second, "broker": 75 * time.Second, "janitor": 55 * time.Second}
-
-// start starts a function that nothing is sent to yet.
-func (c *cloud) start(name string) *function {
+// start starts a function that nothing is sent to yet, with the time and the
+// settings that serverless.yml gives it, and more if there are any.
+func (c *cloud) start(name string, more ...string) *function {
 	c.t.Helper()
 	bootstrap, err := build()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return startFunction(c.t, bootstrap, timeouts[name], append(slices.Clone(c.env), "STARBACK_FUNCTION="+name)...)
+	s := serverless(c.t)
+	return startFunction(c.t, bootstrap, s.timeout(c.t, name), append(s.settings(name, c.env), more...)...)
 }
 
 // replace has a new function take another's place, and then ends that at once:

@@ -35,16 +35,13 @@ func TestColdStart(t *testing.T) {
 		return path
 	}
 	full, bare := stripped("full", "."), stripped("bare", "./testdata/bare")
-	// Straight to the Parameter Store, with the secrets that serverless.yml
-	// gives each function.
+	// Straight to the Parameter Store.
 	env := append(slices.Clone(c.env), "AWS_ENDPOINT_URL="+c.serve(c.aws))
-	functions := []struct{ name, path, without string }{
-		{"bare", bare, "SLACK_APP_TOKEN"}, {"front", full, "SLACK_APP_TOKEN"}, {"broker", full, "SLACK_APP_TOKEN"}, {"janitor", full, "SLACK_SIGNING_SECRET"},
-	}
+	functions := []struct{ name, path string }{{"bare", bare}, {"front", full}, {"broker", full}, {"janitor", full}}
 	times, resident := map[string][]time.Duration{}, map[string][]int{}
 	for range coldStarts { // in turn: what else the machine does, it does to all
 		for _, fn := range functions {
-			f := startFunction(t, fn.path, time.Minute, append(slices.Clone(env), "STARBACK_FUNCTION="+fn.name, fn.without+"=")...)
+			f := startFunction(t, fn.path, time.Minute, serverless(t).settings(fn.name, env)...)
 			select {
 			case <-f.ready:
 			case <-f.exited:

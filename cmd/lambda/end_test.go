@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,13 +84,8 @@ func TestJanitorEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bootstrap, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	j := startFunction(t, bootstrap, timeouts["janitor"], append(slices.Clone(c.env), "STARBACK_FUNCTION=janitor", "STARBACK_BASE=",
-		"AWS_ACCESS_KEY_ID="+own.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+own.SecretAccessKey, "AWS_SESSION_TOKEN="+own.SessionToken,
-		"SLACK_SIGNING_SECRET=")...)
+	j := c.start("janitor",
+		"AWS_ACCESS_KEY_ID="+own.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+own.SecretAccessKey, "AWS_SESSION_TOKEN="+own.SessionToken)
 	for deadline := time.Now().Add(time.Minute); len(c.published()) == 1; time.Sleep(time.Second) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the janitor ends nothing\n%s", j.output())
