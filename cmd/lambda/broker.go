@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/broker"
@@ -47,7 +47,15 @@ type brokerFunction struct {
 }
 
 func newBroker(ctx context.Context, getenv func(string) string, out io.Writer) (*brokerFunction, error) {
-	p, awsQueue, err := newParts(ctx, getenv, out)
+	awsCfg, err := loadAWS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queue, err := newQueue(getenv, awsCfg)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newParts(ctx, getenv, awsCfg, config.Settings.Check, out)
 	if err != nil {
 		return nil, err
 	}
@@ -55,40 +63,37 @@ func newBroker(ctx context.Context, getenv func(string) string, out io.Writer) (
 	if err != nil {
 		return nil, err
 	}
-	return &brokerFunction{worker: worker, broker: p.Broker, queue: awsQueue, log: p.Log}, nil
+	return &brokerFunction{worker: worker, broker: p.Broker, queue: queue, log: p.Log}, nil
 }
 
-// newParts puts together what broker and janitor share.
-func newParts(ctx context.Context, getenv func(string) string, out io.Writer) (*parts.Parts, *jobQueue, error) {
-	awsCfg, err := config.LoadAWS(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	awsCfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(callTimeout)
+// loadAWS is how broker and janitor call AWS.
+func loadAWS(ctx context.Context) (aws.Config, error) {
+	cfg, err := config.LoadAWS(ctx)
+	cfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(callTimeout)
+	return cfg, err
+}
+
+// newParts puts together what broker and janitor share, with the settings that
+// check wants.
+func newParts(
+	ctx context.Context, getenv func(string) string, awsCfg aws.Config, check func(config.Settings) (config.Config, error), out io.Writer,
+) (*parts.Parts, error) {
 	settings := config.Read(getenv)
 	if err := resolve(ctx, settings, awsCfg); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	check := settings.Check
-	if getenv("STARBACK_FUNCTION") == "janitor" {
-		check = settings.CheckJanitor
-	}
-	cfg, err := check()
+	cfg, err := check(settings)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if cfg.Table == "" {
-		return nil, nil, errNoTable
+		return nil, errNoTable
 	}
 	db, err := store.OpenDynamoDB(awsCfg, cfg.Table, store.DynamoDBOptions{Now: time.Now, Entropy: rand.Reader})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	p, err := parts.New(cfg, awsCfg, db, out)
-	if err != nil {
-		return nil, nil, err
-	}
-	return p, &jobQueue{client: sqs.NewFromConfig(awsCfg), url: getenv("STARBACK_QUEUE_URL")}, nil
+	return parts.New(cfg, awsCfg, db, out)
 }
 
 // Invoke carries out a batch of Jobs side by side, and names those that SQS is

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/cmd/internal/config"
@@ -42,18 +40,15 @@ type front struct {
 }
 
 func newFront(ctx context.Context, getenv func(string) string, out io.Writer) (*front, error) {
-	queueURL := getenv("STARBACK_QUEUE_URL")
-	if queueURL == "" {
-		return nil, errors.New("STARBACK_QUEUE_URL: not set")
-	}
 	awsCfg, err := config.LoadAWS(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f := &front{
-		settings: config.Read(getenv), aws: awsCfg, out: out,
-		queue: &jobQueue{client: sqs.NewFromConfig(awsCfg), url: queueURL},
+	queue, err := newQueue(getenv, awsCfg)
+	if err != nil {
+		return nil, err
 	}
+	f := &front{settings: config.Read(getenv), aws: awsCfg, out: out, queue: queue}
 	// The secrets are read now, so that the first command need not wait for
 	// them. If that fails, each request tries again.
 	if _, err := f.ready(ctx); err != nil {

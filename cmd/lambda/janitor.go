@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/cmd/internal/config"
 )
 
 // A janitor passes on, every minute, whatever is due.
@@ -17,7 +18,11 @@ type janitor struct {
 }
 
 func newJanitor(ctx context.Context, getenv func(string) string, out io.Writer) (*janitor, error) {
-	p, _, err := newParts(ctx, getenv, out)
+	awsCfg, err := loadAWS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newParts(ctx, getenv, awsCfg, config.Settings.CheckJanitor, out)
 	if err != nil {
 		return nil, err
 	}

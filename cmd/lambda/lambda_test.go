@@ -69,6 +69,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"AWS_ENDPOINT_URL=http://127.0.0.1:80@evil.example/", "AWS_ENDPOINT_URL: the functions take no other endpoint"},
 		{"SLACK_API_URL=https://evil.example/", "SLACK_API_URL: the functions take no other endpoint"},
 		{"STARBACK_FUNCTION=front", "STARBACK_QUEUE_URL: not set"},
+		{"STARBACK_FUNCTION=broker", "STARBACK_QUEUE_URL: not set"},
 	} {
 		cmd := exec.Command(bootstrap)
 		cmd.Env = []string{"AWS_REGION=eu-west-1", "AWS_LAMBDA_RUNTIME_API=" + freePort(t), tt.env}

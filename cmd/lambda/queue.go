@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -20,6 +21,15 @@ import (
 type jobQueue struct {
 	client *sqs.Client
 	url    string
+}
+
+// newQueue returns the queue that the function is told of. It touches no network.
+func newQueue(getenv func(string) string, cfg aws.Config) (*jobQueue, error) {
+	url := getenv("STARBACK_QUEUE_URL")
+	if url == "" {
+		return nil, errors.New("STARBACK_QUEUE_URL: not set")
+	}
+	return &jobQueue{client: sqs.NewFromConfig(cfg), url: url}, nil
 }
 
 // A jobMessage is a Job on its way through SQS. Its Body is sealed.
