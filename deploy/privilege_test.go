@@ -30,7 +30,7 @@ const (
 // must be able to do, and what it must not.
 func TestLeastPrivilege(t *testing.T) {
 	tpl := synthesise(t)
-	if roles := tpl.everyRole(); !slices.Equal(roles, []string{broker, front, janitor}) {
+	if roles := tpl.everyRole(t); !slices.Equal(roles, []string{broker, front, janitor}) {
 		t.Fatalf("the template makes the roles %q: each needs rows here", roles)
 	}
 	var tests []struct {
@@ -145,7 +145,7 @@ func TestNoWildcards(t *testing.T) {
 		"MintFromRequestableRoles": "roles under the path, in whatever account",
 		"EndSessions":              "the revoker, in whatever account",
 	}
-	for _, role := range tpl.everyRole() {
+	for _, role := range tpl.everyRole(t) {
 		for _, p := range tpl.Resources[role].Properties["Policies"].([]any) {
 			for _, s := range tpl.statements(t, p.(map[string]any)["PolicyDocument"]) {
 				for _, action := range s.actions {
