@@ -2,16 +2,22 @@ package deploy_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
+// The functions.
 const (
-	front   = "FrontRole"
-	broker  = "BrokerRole"
-	janitor = "JanitorRole"
+	front   = "FrontLambdaFunction"
+	broker  = "BrokerLambdaFunction"
+	janitor = "JanitorLambdaFunction"
 )
+
+var functions = []string{broker, front, janitor}
 
 // Things in the account that the functions reach for.
 const (
@@ -30,35 +36,28 @@ const (
 // must be able to do, and what it must not.
 func TestLeastPrivilege(t *testing.T) {
 	tpl := synthesise(t)
-	if roles := tpl.everyRole(t); !slices.Equal(roles, []string{broker, front, janitor}) {
-		t.Fatalf("the template makes the roles %q: each needs rows here", roles)
+	if all := tpl.every("AWS::Lambda::Function"); !slices.Equal(all, functions) {
+		t.Fatalf("the template makes the functions %q: each needs rows here", all)
 	}
 	var tests []struct {
-		allowed                bool
-		role, action, resource string
-		context                map[string]string
+		allowed                    bool
+		function, action, resource string
+		context                    map[string]string
 	}
-	row := func(allowed bool, role, action, resource string, context map[string]string) {
+	row := func(allowed bool, function, action, resource string, context map[string]string) {
 		tests = append(tests, struct {
-			allowed                bool
-			role, action, resource string
-			context                map[string]string
-		}{allowed, role, action, resource, context})
+			allowed                    bool
+			function, action, resource string
+			context                    map[string]string
+		}{allowed, function, action, resource, context})
 	}
-	allow := func(role, action, resource string) { row(true, role, action, resource, nil) }
-	deny := func(role, action, resource string) { row(false, role, action, resource, nil) }
+	allow := func(function, action, resource string) { row(true, function, action, resource, nil) }
+	deny := func(function, action, resource string) { row(false, function, action, resource, nil) }
 
 	// The front: the queue, Slack's secrets, and what forms show; nothing else.
 	allow(front, "sqs:SendMessage", jobsARN)
 	allow(front, "ssm:GetParameter", parameter+"slack-signing-secret")
 	allow(front, "ssm:GetParameter", parameter+"slack-bot-token")
-	for _, action := range []string{"GetItem", "BatchGetItem"} {
-		allow(front, "dynamodb:"+action, tableARN)
-		deny(front, "dynamodb:"+action, tableARN+"/index/due")
-		for _, role := range []string{front, broker, janitor} {
-			deny(role, "dynamodb:"+action, otherTable)
-		}
-	}
 	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
 		deny(front, action, requestable)
 		deny(janitor, action, requestable)
@@ -70,69 +69,131 @@ func TestLeastPrivilege(t *testing.T) {
 	deny(front, "ssm:GetParameter", parameter+"base")
 	deny(front, "sqs:ReceiveMessage", jobsARN)
 	deny(front, "sqs:SendMessage", deadARN)
-	for _, action := range []string{"Query", "Scan", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems", "DeleteTable", "PartiQLSelect"} {
-		deny(front, "dynamodb:"+action, tableARN)
-		deny(broker, "dynamodb:"+action, otherTable)
-		deny(janitor, "dynamodb:"+action, otherTable)
-	}
 
-	// The broker: mints, and writes without being able to erase.
+	// The broker mints, and takes what the front queues.
 	allow(broker, "ssm:GetParameter", parameter+"base")
 	allow(broker, "ssm:GetParameter", parameter+"slack-bot-token")
-	deny(broker, "ssm:GetParameter", "arn:aws:ssm:eu-west-1:123456789012:parameter/starback/dev/base")
-	deny(broker, "ssm:PutParameter", parameter+"base")
 	for _, action := range []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"} {
 		allow(broker, action, jobsARN)
 		deny(broker, action, deadARN)
 		deny(janitor, action, jobsARN)
 	}
-	for _, role := range []string{broker, janitor} {
-		for _, action := range []string{"GetItem", "BatchGetItem", "PutItem", "UpdateItem"} {
-			allow(role, "dynamodb:"+action, tableARN)
-		}
-		allow(role, "dynamodb:Query", tableARN+"/index/due")
-		for _, action := range []string{"BatchWriteItem", "DeleteTable", "UpdateTable", "DeleteBackup", "PartiQLDelete", "PartiQLUpdate", "UpdateTimeToLive"} {
-			deny(role, "dynamodb:"+action, tableARN)
-		}
-		deny(role, "iam:PutRolePolicy", requestable)
-		deny(role, "kms:PutKeyPolicy", keyARN)
-		deny(role, "logs:DeleteLogStream", "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/starback-prod-broker:x")
-	}
-
-	// Both end sessions, through the one role that can do no more than that.
-	for _, role := range []string{broker, janitor} {
-		allow(role, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
-		deny(role, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-observer")
-		deny(role, "iam:CreatePolicyVersion", "arn:aws:iam::123456789012:policy/starback-boundary/starback-ReadOnly")
-	}
-	deny(front, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
 
 	// The janitor: tells, and cannot mint.
 	allow(janitor, "ssm:GetParameter", parameter+"slack-bot-token")
 	deny(janitor, "ssm:GetParameter", parameter+"base")
 	deny(janitor, "ssm:GetParameter", parameter+"slack-signing-secret")
 
-	// The key says who may decrypt which parameter.
+	// Both end sessions, through the one role that can do no more than that.
+	for _, fn := range []string{broker, janitor} {
+		allow(fn, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
+		deny(fn, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-observer")
+		deny(fn, "iam:CreatePolicyVersion", "arn:aws:iam::123456789012:policy/starback-boundary/starback-ReadOnly")
+	}
+	deny(front, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
+
+	// The table: the front reads items by their keys. Broker and janitor also
+	// write them, and ask indexes. Nobody erases, or reads everything.
+	for _, fn := range functions {
+		for _, action := range []string{"GetItem", "BatchGetItem"} {
+			allow(fn, "dynamodb:"+action, tableARN)
+			deny(fn, "dynamodb:"+action, otherTable)
+		}
+		for _, action := range []string{"Query", "PutItem", "UpdateItem"} {
+			row(fn != front, fn, "dynamodb:"+action, tableARN, nil)
+			deny(fn, "dynamodb:"+action, otherTable)
+		}
+		row(fn != front, fn, "dynamodb:Query", tableARN+"/index/due", nil)
+		deny(fn, "dynamodb:Scan", tableARN+"/index/due")
+		for _, action := range []string{
+			"DeleteItem", "BatchWriteItem", "TransactWriteItems", "PartiQLDelete", "PartiQLUpdate", "PartiQLInsert", "PartiQLSelect",
+			"Scan", "ExportTableToPointInTime", "CreateBackup", "DeleteBackup", "RestoreTableToPointInTime", "RestoreTableFromBackup",
+			"DeleteTable", "UpdateTable", "UpdateTimeToLive", "UpdateContinuousBackups", "PutResourcePolicy", "UpdateGlobalTable",
+		} {
+			deny(fn, "dynamodb:"+action, tableARN)
+			deny(fn, "dynamodb:"+action, otherTable)
+		}
+	}
+
+	// Nobody changes what holds them in.
+	for _, fn := range functions {
+		deny(fn, "ssm:GetParameter", "arn:aws:ssm:eu-west-1:123456789012:parameter/starback/dev/base")
+		deny(fn, "ssm:PutParameter", parameter+"base")
+		deny(fn, "iam:PutRolePolicy", requestable)
+		deny(fn, "iam:PutRolePolicy", ownRole)
+		deny(fn, "kms:PutKeyPolicy", keyARN)
+		deny(fn, "kms:CreateGrant", keyARN)
+		deny(fn, "sqs:PurgeQueue", jobsARN)
+		deny(fn, "logs:DeleteLogStream", "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/starback-prod-broker:x")
+		for _, action := range []string{"UpdateFunctionCode", "UpdateFunctionConfiguration", "InvokeFunction"} {
+			deny(fn, "lambda:"+action, tpl.arn(broker))
+		}
+	}
+
+	// The key says who may decrypt which parameter, and who uses it for what.
 	for secret, may := range map[string][]string{
 		"slack-signing-secret": {front, broker}, "slack-bot-token": {front, broker, janitor}, "base": {broker},
 	} {
-		for _, role := range []string{front, broker, janitor} {
-			row(slices.Contains(may, role), role, "kms:Decrypt", keyARN,
-				map[string]string{"kms:ViaService": "ssm.eu-west-1.amazonaws.com", "kms:EncryptionContext:PARAMETER_ARN": parameter + secret})
+		for _, fn := range functions {
+			row(slices.Contains(may, fn), fn, "kms:Decrypt", keyARN, decrypting(parameter+secret))
 		}
 	}
-	for _, role := range []string{front, broker, janitor} {
-		row(false, role, "kms:Decrypt", keyARN, nil) // by itself, for whatever
-		throughTable := map[string]string{"kms:ViaService": "dynamodb.eu-west-1.amazonaws.com"}
-		row(true, role, "kms:Decrypt", keyARN, throughTable)
-		row(role != front, role, "kms:Encrypt", keyARN, throughTable)
+	for _, fn := range functions {
+		for _, action := range []string{"kms:Decrypt", "kms:GenerateDataKey"} {
+			deny(fn, action, keyARN) // by itself, for whatever
+			row(fn != janitor, fn, action, keyARN, through("sqs"))
+			row(false, fn, action, keyARN, through("sns"))
+			row(false, fn, action, keyARN, through("lambda"))
+		}
+		row(false, fn, "kms:Decrypt", keyARN, through("ssm")) // a parameter that is not said
+		row(false, fn, "kms:Encrypt", keyARN, through("ssm"))
+		row(false, fn, "kms:Encrypt", keyARN, through("sqs"))
+		row(true, fn, "kms:Decrypt", keyARN, through("dynamodb"))
+		row(fn != front, fn, "kms:Encrypt", keyARN, through("dynamodb"))
+		row(fn != front, fn, "kms:GenerateDataKey", keyARN, through("dynamodb"))
 	}
 
 	for _, tt := range tests {
-		name := fmt.Sprintf("%s %s %s", tt.role, tt.action, tt.resource)
-		if got := tpl.may(t, tt.role, tt.action, tt.resource, tt.context); got != tt.allowed {
-			t.Errorf("%s %v: allowed is %v", name, tt.context, got)
+		if got := tpl.may(t, tpl.roleOf(t, tt.function), tt.action, tt.resource, tt.context); got != tt.allowed {
+			t.Errorf("%s %s %s %v: allowed is %v", tt.function, tt.action, tt.resource, tt.context, got)
 		}
+	}
+}
+
+// through is a call to KMS that a service makes for its caller.
+func through(service string) map[string]string {
+	return map[string]string{"kms:ViaService": service + ".eu-west-1.amazonaws.com"}
+}
+
+// decrypting is what the Parameter Store tells KMS of a parameter.
+func decrypting(arn string) map[string]string {
+	context := through("ssm")
+	context["kms:EncryptionContext:PARAMETER_ARN"] = arn
+	return context
+}
+
+// TestRoles holds that each function has a role of its own, which Lambda alone
+// may take on.
+func TestRoles(t *testing.T) {
+	tpl := synthesise(t)
+	taken := map[string]bool{}
+	for _, fn := range functions {
+		role := tpl.roleOf(t, fn)
+		if taken[role] {
+			t.Errorf("%s is not the only one that runs as %s", fn, role)
+		}
+		taken[role] = true
+		want := []statement{{
+			effect: "Allow", actions: []string{"sts:AssumeRole"}, principals: []string{"Service:lambda.amazonaws.com"},
+			conditions: map[string][]string{},
+		}}
+		got := tpl.statements(t, tpl.Resources[role].Properties["AssumeRolePolicyDocument"])
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(statement{})); diff != "" {
+			t.Errorf("trust policy of %s (-want +got):\n%s", role, diff)
+		}
+	}
+	if roles := tpl.everyRole(t); !slices.Equal(roles, slices.Sorted(maps.Keys(taken))) {
+		t.Errorf("the template makes the roles %q", roles)
 	}
 }
 
@@ -140,27 +201,75 @@ func TestLeastPrivilege(t *testing.T) {
 func TestNoWildcards(t *testing.T) {
 	tpl := synthesise(t)
 	fine := map[string]string{
-		"Log":                      "a log stream's name is made by Lambda",
 		"ReadAndWriteTable":        "the table's own indexes",
+		"Log":                      "a log stream's name is made by Lambda",
 		"MintFromRequestableRoles": "roles under the path, in whatever account",
 		"EndSessions":              "the revoker, in whatever account",
 	}
 	for _, role := range tpl.everyRole(t) {
-		for _, p := range tpl.Resources[role].Properties["Policies"].([]any) {
-			for _, s := range tpl.statements(t, p.(map[string]any)["PolicyDocument"]) {
-				for _, action := range s.actions {
-					if strings.Contains(action, "*") {
-						t.Errorf("%s, %s: the action %s", role, s.sid, action)
-					}
+		for _, s := range tpl.own(t, role) {
+			for _, action := range s.actions {
+				if strings.ContainsAny(action, "*?") {
+					t.Errorf("%s, %s: the action %s", role, s.sid, action)
 				}
-				for _, resource := range s.resources {
-					if strings.Contains(resource, "*") && fine[s.sid] == "" {
-						t.Errorf("%s, %s: the resource %s", role, s.sid, resource)
-					}
+			}
+			for _, resource := range s.resources {
+				if strings.ContainsAny(resource, "*?") && fine[s.sid] == "" {
+					t.Errorf("%s, %s: the resource %s", role, s.sid, resource)
 				}
 			}
 		}
 	}
+}
+
+// TestSecretsAreReadable holds that a function may read the parameters that its
+// environment names, and decrypt them, and that no other function may.
+func TestSecretsAreReadable(t *testing.T) {
+	tpl := synthesise(t)
+	named := map[string][]string{} // the functions, by parameter
+	for _, fn := range functions {
+		var mine []string
+		for _, value := range tpl.environment(fn) {
+			if path, ok := strings.CutPrefix(value, "ssm:"); ok {
+				arn := "arn:aws:ssm:eu-west-1:123456789012:parameter" + path
+				named[arn] = append(named[arn], fn)
+				mine = append(mine, arn)
+			}
+		}
+		var may []string
+		for _, s := range tpl.own(t, tpl.roleOf(t, fn)) {
+			if slices.ContainsFunc(s.actions, func(a string) bool { return strings.HasPrefix(a, "ssm:") }) {
+				may = append(may, s.resources...)
+			}
+		}
+		if diff := cmp.Diff(sorted(mine), sorted(may)); diff != "" {
+			t.Errorf("%s reads parameters (-named +allowed):\n%s", fn, diff)
+		}
+	}
+	if len(named) != 3 {
+		t.Errorf("the functions name %d parameters", len(named))
+	}
+	for arn, may := range named {
+		for _, fn := range functions {
+			role, want := tpl.roleOf(t, fn), slices.Contains(may, fn)
+			if got := tpl.may(t, role, "ssm:GetParameter", arn, nil); got != want {
+				t.Errorf("%s reads %s: %v", fn, arn, got)
+			}
+			if got := tpl.may(t, role, "kms:Decrypt", keyARN, decrypting(arn)); got != want {
+				t.Errorf("%s decrypts %s: %v", fn, arn, got)
+			}
+		}
+	}
+}
+
+// environment is what a function is told.
+func (tpl template) environment(function string) map[string]string {
+	out := map[string]string{}
+	variables := tpl.Resources[function].Properties["Environment"].(map[string]any)["Variables"].(map[string]any)
+	for name, value := range variables {
+		out[name] = tpl.resolve(value)
+	}
+	return out
 }
 
 // TestSettings holds what else the service promises.
@@ -177,7 +286,7 @@ func TestSettings(t *testing.T) {
 		}
 		return n
 	}
-	timeout, hidden := number("BrokerLambdaFunction", "Timeout"), number("JobsQueue", "VisibilityTimeout")
+	timeout, hidden := number(broker, "Timeout"), number("JobsQueue", "VisibilityTimeout")
 	if hidden <= timeout {
 		t.Errorf("a job is hidden for %v s, and the broker may take %v s over it", hidden, timeout)
 	}
