@@ -3,8 +3,6 @@ package deploy_test
 import (
 	"encoding/json"
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,19 +31,8 @@ var scopes = map[string][]string{
 // api of its Client.
 func called(t *testing.T) []string {
 	t.Helper()
-	paths, err := filepath.Glob("../bot/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	found := map[string]bool{}
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, file := range filesIn(t, "../bot") {
 		ast.Inspect(file, func(n ast.Node) bool {
 			method, ok := n.(*ast.SelectorExpr)
 			if !ok {
