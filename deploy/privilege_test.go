@@ -292,6 +292,41 @@ func (tpl template) environment(function string) map[string]string {
 	return out
 }
 
+// TestAlarmsReachTheirTopic holds that CloudWatch, which calls KMS itself, may
+// use the key of the topic, for alarms of this account.
+func TestAlarmsReachTheirTopic(t *testing.T) {
+	tpl := synthesise(t)
+	if got := tpl.resolve(tpl.Resources["AlarmTopic"].Properties["KmsMasterKeyId"]); got != "ref-Key" {
+		t.Errorf("the topic is encrypted under %s", got)
+	}
+	here := map[string]string{"aws:SourceAccount": "123456789012"}
+	for _, tt := range []struct {
+		service, action string
+		context         map[string]string
+		allowed         bool
+	}{
+		{"cloudwatch", "kms:Decrypt", here, true},
+		{"cloudwatch", "kms:GenerateDataKey", here, true},
+		{"cloudwatch", "kms:Decrypt", map[string]string{"aws:SourceAccount": "999988887777"}, false},
+		{"cloudwatch", "kms:GenerateDataKey", nil, false},
+		{"cloudwatch", "kms:Encrypt", here, false},
+		{"cloudwatch", "kms:CreateGrant", here, false},
+		{"cloudwatch", "kms:PutKeyPolicy", here, false},
+		{"sns", "kms:Decrypt", here, false},
+		{"lambda", "kms:Decrypt", here, false},
+	} {
+		statements := tpl.key(t, "Service:"+tt.service+".amazonaws.com")
+		if got := allowed(statements, tt.action, keyARN, tt.context); got != tt.allowed {
+			t.Errorf("%s %s %v: allowed is %v", tt.service, tt.action, tt.context, got)
+		}
+	}
+	for _, id := range tpl.every("AWS::CloudWatch::Alarm") {
+		if got := fmt.Sprint(tpl.list(tpl.Resources[id].Properties["AlarmActions"])); got != "[ref-AlarmTopic]" {
+			t.Errorf("%s tells %s", id, got)
+		}
+	}
+}
+
 // TestSettings holds what else the service promises.
 func TestSettings(t *testing.T) {
 	tpl := synthesise(t)
