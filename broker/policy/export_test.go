@@ -62,6 +62,9 @@ func validUsers(d *policy.Document) *rapid.Generator[[]policy.User] {
 			switch {
 			case len(users) > 1 && rapid.Bool().Draw(t, "app"):
 				u.App, u.Owner = true, "007"
+				if owner := users[0].Expires; !owner.IsZero() && (u.Expires.IsZero() || u.Expires.After(owner)) {
+					u.Expires = owner // or the file is refused
+				}
 			case rapid.Bool().Draw(t, "bound"):
 				u.Slack, u.Email = "T012AB/U"+strings.ToUpper(name), name+"@example.com"
 			}
