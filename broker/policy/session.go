@@ -18,7 +18,7 @@ var (
 
 	sidPattern      = regexp.MustCompile(`^[A-Za-z0-9]*$`)
 	actionPattern   = regexp.MustCompile(`^(\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+)$`)
-	resourcePattern = regexp.MustCompile(`^(\*|arn:.+)$`)
+	resourcePattern = regexp.MustCompile(`^(\*|arn:[a-z*?-]+:[^:]*:[^:]*:[^:]*:.+)$`)
 )
 
 // A documentKind is what an IAM policy document is for.
@@ -126,9 +126,22 @@ func (c documentChecker) statement(n *node) {
 		c.add(effect.at, nil, "`Effect` must be \"Allow\" or \"Deny\"")
 	}
 	c.one(n, "Action", "NotAction", actionPattern, `an action such as "s3:GetObject"`)
-	c.one(n, "Resource", "NotResource", resourcePattern, `"*" or an ARN`)
+	c.one(n, "Resource", "NotResource", resourcePattern, `"*" or an ARN of six parts`)
+	for _, key := range []string{"Resource", "NotResource"} {
+		for _, item := range texts(n.get(key)) {
+			c.partition(item)
+		}
+	}
 	if condition := n.get("Condition"); condition != nil {
 		c.condition(condition)
+	}
+}
+
+// partition checks that the partition in an ARN is one of AWS's, or a pattern.
+func (c documentChecker) partition(n *node) {
+	partition := splitARN(n.text).partition
+	if _, known := PartitionNamed(partition); !known && !wild(partition) && resourcePattern.MatchString(n.text) {
+		c.add(n.at, oneOf(partition, partitionNames()...), "AWS has no partition %s", quote(partition))
 	}
 }
 

@@ -124,6 +124,8 @@ func (w *warner) document(d *document) {
 	for i, s := range statements {
 		w.repeated(s, statements[:i])
 		w.hidden(s, statements)
+		w.empty(s)
+		w.times(s)
 		w.partition(d, s)
 		if w.services(s) {
 			w.buckets(s)
@@ -239,43 +241,105 @@ func (w *warner) partition(d *document, s statement) {
 		"no resource of the statement is in the role's partition, %s", quote(d.roles[0].Partition))
 }
 
-// ownResources are the services none of whose actions are on another service's
-// resources. Source: the Service Authorization Reference.
-var ownResources = []string{"dynamodb", "ecr", "iam", "kms", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "states"}
+// onOthers are services that are used much, each with the other services on
+// whose resources it has actions too. Of a service that is not here nothing is
+// known. Source: the Service Authorization Reference, as of September 2026.
+var onOthers = map[string][]string{
+	"athena": nil, "autoscaling": nil, "cloudformation": nil, "cloudwatch": nil, "dynamodb": nil, "ecr": nil,
+	"ecs": nil, "eks": nil, "elasticloadbalancing": nil, "glue": nil, "iam": nil, "kms": nil, "lambda": nil,
+	"logs": nil, "rds": nil, "secretsmanager": nil, "sns": nil, "sqs": nil, "states": nil,
+	"ec2":    {"acm", "elastic-inference", "iam", "license-manager", "resource-groups"},
+	"events": {"kms"}, "kinesis": {"kms"},
+	"s3":  {"s3-object-lambda"},
+	"ssm": {"ec2", "ecs", "iam", "s3"},
+	"sts": {"iam"},
+}
 
-// services warns of resources of a service that no action is of, and of
-// actions of a service that no resource is of. It says whether there are none.
+// services warns of resources that no action is on, and of actions that are on
+// no resource, as far as their services tell. It says whether there are none.
 func (w *warner) services(s statement) bool {
-	var ofActions, ofResources []string
+	before := len(w.found)
+	var of [][]string // the services that each action is on resources of
 	for _, action := range s.actions {
-		service, _, _ := strings.Cut(strings.ToLower(action.text), ":")
-		if !slices.Contains(ownResources, service) {
-			return true
+		service := serviceOf(action)
+		others, known := onOthers[service]
+		if !known {
+			w.misspelt(s)
+			return len(w.found) == before
 		}
-		ofActions = append(ofActions, service)
+		of = append(of, append([]string{service}, others...))
 	}
+	var is []string // the service that each resource is of
 	for _, resource := range s.resources {
 		service := splitARN(resource.text).service
 		if wild(service) {
 			return true
 		}
-		ofResources = append(ofResources, service)
+		is = append(is, service)
 	}
-	before := len(w.found)
-	for i, service := range ofResources {
-		if !slices.Contains(ofActions, service) && len(ofActions) > 0 {
-			w.add(s.resources[i].at, nil, "no action of the statement is on a resource of %s", quote(service))
+	for i, service := range is {
+		if len(of) > 0 && !slices.ContainsFunc(of, func(on []string) bool { return slices.Contains(on, service) }) {
+			w.add(s.resources[i].at, resourceMeant(service), "no action of the statement is on a resource of %s", quote(service))
 		}
 	}
 	if len(w.found) > before {
 		return false
 	}
-	for i, service := range ofActions {
-		if !slices.Contains(ofResources, service) && len(ofResources) > 0 {
-			w.add(s.actions[i].at, nil, "the action is not on any resource of the statement")
+	for i, on := range of {
+		if len(is) > 0 && !slices.ContainsFunc(is, func(service string) bool { return slices.Contains(on, service) }) {
+			w.add(s.actions[i].at, hint("add a resource of "+on[0]), "the action is not on any resource of the statement")
 		}
 	}
 	return len(w.found) == before
+}
+
+// serviceOf returns the service of an action.
+func serviceOf(action *node) string {
+	service, _, _ := strings.Cut(strings.ToLower(action.text), ":")
+	return service
+}
+
+// resourceMeant suggests what the service in an ARN was likely meant to be:
+// there, case counts.
+func resourceMeant(service string) func() string {
+	if _, known := onOthers[strings.ToLower(service)]; known && service != strings.ToLower(service) {
+		return hint("write " + strings.ToLower(service))
+	}
+	return hint("give it a statement with actions of its own")
+}
+
+// misspelt warns of actions of a service that is not known where all resources
+// are of one that is, and that is written nearly like it.
+func (w *warner) misspelt(s statement) {
+	for _, action := range s.actions {
+		service := serviceOf(action)
+		if _, known := onOthers[service]; known || wild(service) {
+			continue
+		}
+		var near string
+		for _, resource := range s.resources {
+			meant, ok := Suggest(service, []string{splitARN(resource.text).service})
+			if _, known := onOthers[meant]; !ok || !known {
+				near = ""
+				break
+			}
+			near = meant
+		}
+		if near != "" {
+			w.add(action.at, hint("did you mean "+near+"?"), "no action of %s is on any resource of the statement", quote(service))
+		}
+	}
+}
+
+// empty warns of a statement that leaves out everything.
+func (w *warner) empty(s statement) {
+	for _, key := range []string{"NotAction", "NotResource"} {
+		for _, item := range texts(s.get(key)) {
+			if item.text == "*" || key == "NotAction" && item.text == "*:*" {
+				w.add(item.at, hint("name only what it is not meant for"), "`%s` leaves out everything, so the statement matches nothing", key)
+			}
+		}
+	}
 }
 
 // The actions of S3 that are on objects, and those that are on buckets, as far
