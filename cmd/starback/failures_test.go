@@ -251,7 +251,7 @@ func TestNoWayIntoTheChannel(t *testing.T) {
 					t.Errorf("what was not delivered is %+v; issued was %+v", about, issued)
 				}
 				h.heal()
-				if _, err := h.slack.Click(t.Context(), "U0ALICE", m, "renew"); err != nil {
+				if _, err := h.slack.Click(t.Context(), "U0ALICE", m, "reveal"); err != nil {
 					t.Fatal(err)
 				}
 				keys := pasted(t, answerWithin(t, h.slack, "U0ALICE", 1, time.Minute))
