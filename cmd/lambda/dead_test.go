@@ -141,6 +141,8 @@ func TestBrokerCannotStart(t *testing.T) {
 			t.Parallel()
 			then := func() time.Time { return time.Now().Add(-tt.typed) }
 			c := newCloudAt(t, then)
+			<-c.front.ready // the first two have their secrets
+			<-c.broker.ready
 			c.slack.SetApp(c.serve(c.frontAt(then)))
 			tries := 0
 			c.queue.consume = func(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,10 +26,10 @@ type function struct {
 	exited  chan struct{}
 	ready   chan struct{} // closed at the first /next
 	events  chan *invocation
+	printed *os.File // not a pipe, so that nothing lags behind what the function does next
 
 	mu      sync.Mutex
 	pending map[string]*invocation
-	printed bytes.Buffer
 	started time.Time
 	init    time.Duration // from exec to the first /next
 }
@@ -50,6 +49,11 @@ func startFunction(t *testing.T, bootstrap string, timeout time.Duration, env ..
 		t: t, timeout: timeout, exited: make(chan struct{}), ready: make(chan struct{}),
 		events: make(chan *invocation), pending: map[string]*invocation{},
 	}
+	var err error
+	if f.printed, err = os.CreateTemp(t.TempDir(), "printed-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.printed.Close() })
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	f.cmd = exec.Command(bootstrap)
@@ -58,7 +62,7 @@ func startFunction(t *testing.T, bootstrap string, timeout time.Duration, env ..
 		"AWS_LAMBDA_FUNCTION_NAME=starback-test", "AWS_LAMBDA_FUNCTION_VERSION=1", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512",
 		"AWS_EC2_METADATA_DISABLED=true", "HOME=/nonexistent",
 	}, env...)
-	f.cmd.Stdout, f.cmd.Stderr = f, f
+	f.cmd.Stdout, f.cmd.Stderr = f.printed, f.printed
 	f.mu.Lock() // which next takes too
 	f.started = time.Now()
 	f.mu.Unlock()
@@ -76,18 +80,14 @@ func (f *function) kill() {
 	<-f.exited
 }
 
-// Write takes in what the function prints.
-func (f *function) Write(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.printed.Write(p)
-}
-
 // output is all that the function has printed.
 func (f *function) output() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.printed.String()
+	f.t.Helper()
+	all, err := os.ReadFile(f.printed.Name())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(all)
 }
 
 // ServeHTTP is the Runtime API, version 2018-06-01.
@@ -98,7 +98,7 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.next(w, r)
 	case ok && path == "init/error" && r.Method == http.MethodPost:
 		body, _ := io.ReadAll(r.Body)
-		_, _ = f.Write(append(body, '\n'))
+		_, _ = f.printed.Write(append(body, '\n'))
 		w.WriteHeader(http.StatusAccepted)
 	case ok && r.Method == http.MethodPost:
 		id, what, _ := strings.Cut(strings.TrimPrefix(path, "invocation/"), "/")

@@ -80,9 +80,22 @@ var accessKey = regexp.MustCompile(`AWS_ACCESS_KEY_ID[^A]*(ASIA[A-Z0-9]+)`)
 // waitForTrail waits until the trail has a line of that name.
 func (c *cloud) waitForTrail(event string) {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); len(c.trail(event)) == 0; time.Sleep(10 * time.Millisecond) {
+	c.eventually("the trail has no "+event, func() bool { return len(c.trail(event)) > 0 })
+}
+
+// waitForOutput waits until a function has printed something: what it printed
+// may arrive after what it did next.
+func (c *cloud) waitForOutput(words string) {
+	c.t.Helper()
+	c.eventually("nothing printed says "+words, func() bool { return strings.Contains(c.output(), words) })
+}
+
+// eventually waits until something holds, for half a minute.
+func (c *cloud) eventually(otherwise string, holds func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.t.Fatalf("the trail has no %s\n%s", event, c.output())
+			c.t.Fatalf("%s\n%s", otherwise, c.output())
 		}
 	}
 }
