@@ -10,6 +10,7 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 )
 
 // A tableFailure is one way in which DynamoDB fails, and what comes of it.
@@ -69,7 +70,6 @@ func overtaken(h *house) faultproxy.Fault {
 
 // What people are told when the store fails.
 const (
-	saysNotTaken  = "Starback could not take your command"
 	saysNoStore   = "Starback cannot reach its store, and without a record it issues nothing"
 	saysWithheld  = "Starback could not record that, so they were thrown away unseen"
 	saysDoneAlone = "This command was carried out already"
@@ -79,69 +79,69 @@ const (
 // for it in vain is held until the failure is over.
 var tableFailures = []tableFailure{
 	// Before the command is queued, Slack's own patience bounds everything.
-	{"enqueue Query", "denies", denied, saysNotTaken, "", ""},
-	{"enqueue PutItem", "denies", denied, saysNotTaken, "", ""},
-	{"enqueue PutItem", "has no key", keyless, saysNotTaken, "", ""},
-	{"enqueue PutItem", "throttles", throttled, saysNotTaken, "", ""},
-	{"enqueue PutItem", "hangs up", drop, saysNotTaken, "", ""},
-	{"enqueue PutItem", "stalls", stall, saysNotTaken, "", ""},
-	{"enqueue PutItem", "talks rubbish", garbage, saysNotTaken, "", ""},
+	{"enqueue Query", "denies", denied, story.SaysNotTaken, "", ""},
+	{"enqueue PutItem", "denies", denied, story.SaysNotTaken, "", ""},
+	{"enqueue PutItem", "has no key", keyless, story.SaysNotTaken, "", ""},
+	{"enqueue PutItem", "throttles", throttled, story.SaysNotTaken, "", ""},
+	{"enqueue PutItem", "hangs up", drop, story.SaysNotTaken, "", ""},
+	{"enqueue PutItem", "stalls", stall, story.SaysNotTaken, "", ""},
+	{"enqueue PutItem", "talks rubbish", garbage, story.SaysNotTaken, "", ""},
 	// Nobody can know that it is queued, and it is carried out.
-	{"enqueue PutItem", "stops half-way", half, saysNotTaken, "", saysKeys},
-	{"enqueue PutItem", "answers too late", late, saysNotTaken, "", saysKeys},
+	{"enqueue PutItem", "stops half-way", half, story.SaysNotTaken, "", story.SaysIssued},
+	{"enqueue PutItem", "answers too late", late, story.SaysNotTaken, "", story.SaysIssued},
 
 	// What is queued waits.
-	{"claim Query", "throttles", throttled, "", "", saysKeys},
-	{"claim Query", "stalls", stall, "", "", saysKeys},
-	{"claim UpdateItem", "denies", denied, "", "", saysKeys},
-	{"claim UpdateItem", "stalls", stall, "", "", saysKeys},
-	{"claim UpdateItem", "talks rubbish", garbage, "", "", saysKeys},
-	{"claim UpdateItem", "stops half-way", half, "", "", saysKeys},
-	{"claim UpdateItem", "answers late", late, "", "", saysKeys},
-	{"claim UpdateItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+	{"claim Query", "throttles", throttled, "", "", story.SaysIssued},
+	{"claim Query", "stalls", stall, "", "", story.SaysIssued},
+	{"claim UpdateItem", "denies", denied, "", "", story.SaysIssued},
+	{"claim UpdateItem", "stalls", stall, "", "", story.SaysIssued},
+	{"claim UpdateItem", "talks rubbish", garbage, "", "", story.SaysIssued},
+	{"claim UpdateItem", "stops half-way", half, "", "", story.SaysIssued},
+	{"claim UpdateItem", "answers late", late, "", "", story.SaysIssued},
+	{"claim UpdateItem", "loses an answer", once(lose), story.SaysIssued, "session.issued", ""},
 
 	{"identify BatchGetItem", "denies", denied, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "has no key", keyless, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "throttles", throttled, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "hangs up", drop, saysNoStore, "session.failed", ""},
-	{"identify BatchGetItem", "stalls", stall, "", "", saysKeys},
+	{"identify BatchGetItem", "stalls", stall, "", "", story.SaysIssued},
 	{"identify BatchGetItem", "stops half-way", half, saysNoStore, "session.failed", ""},
 	{"identify BatchGetItem", "talks rubbish", garbage, saysNoStore, "session.failed", ""},
-	{"identify BatchGetItem", "answers late", late, "", "", saysKeys},
+	{"identify BatchGetItem", "answers late", late, "", "", story.SaysIssued},
 
 	{"ask PutItem", "denies", denied, saysNoStore, "", ""},
 	{"ask PutItem", "has no key", keyless, saysNoStore, "", ""},
 	{"ask PutItem", "throttles", throttled, saysNoStore, "", ""},
 	{"ask PutItem", "hangs up", drop, saysNoStore, "", ""},
 	{"ask PutItem", "has a conflict", conflicting, saysNoStore, "", ""},
-	{"ask PutItem", "stalls", stall, "", "", saysKeys},
+	{"ask PutItem", "stalls", stall, "", "", story.SaysIssued},
 	{"ask PutItem", "stops half-way", half, saysNoStore, "", ""},
 	{"ask PutItem", "talks rubbish", garbage, saysNoStore, "", ""},
-	{"ask PutItem", "answers late", late, "", "", saysKeys},
-	{"ask PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+	{"ask PutItem", "answers late", late, "", "", story.SaysIssued},
+	{"ask PutItem", "loses an answer", once(lose), story.SaysIssued, "session.issued", ""},
 
 	{"outcome PutItem", "denies", denied, saysWithheld, "", ""},
 	{"outcome PutItem", "has no key", keyless, saysWithheld, "", ""},
 	{"outcome PutItem", "throttles", throttled, saysWithheld, "", ""},
 	{"outcome PutItem", "hangs up", drop, saysWithheld, "", ""},
-	{"outcome PutItem", "has another version", once(overtaken), saysKeys, "session.issued", ""},
+	{"outcome PutItem", "has another version", once(overtaken), story.SaysIssued, "session.issued", ""},
 	{"outcome PutItem", "stalls beyond the lease", stall, saysWithheld, "", ""},
 	{"outcome PutItem", "stops half-way", half, saysWithheld, "", ""},
 	{"outcome PutItem", "talks rubbish", garbage, saysWithheld, "", ""},
 	{"outcome PutItem", "answers after the lease", late, saysWithheld, "", ""},
-	{"outcome PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+	{"outcome PutItem", "loses an answer", once(lose), story.SaysIssued, "session.issued", ""},
 
 	// A Job that cannot be taken off the queue is found to be done.
-	{"done DeleteItem", "denies", denied, saysKeys, "session.issued", saysDoneAlone},
-	{"done DeleteItem", "stops half-way", half, saysKeys, "session.issued", ""},
+	{"done DeleteItem", "denies", denied, story.SaysIssued, "session.issued", saysDoneAlone},
+	{"done DeleteItem", "stops half-way", half, story.SaysIssued, "session.issued", ""},
 
 	// The trail is passed on later.
-	{"sweep Query", "throttles", throttled, saysKeys, "session.issued", ""},
-	{"sweep Query", "stalls", stall, saysKeys, "session.issued", ""},
-	{"sweep BatchGetItem", "talks rubbish", garbage, saysKeys, "session.issued", ""},
-	{"sweep PutItem", "denies", denied, saysKeys, "session.issued", ""},
-	{"sweep UpdateItem", "hangs up", drop, saysKeys, "session.issued", ""},
-	{"settle PutItem", "loses an answer", once(lose), saysKeys, "session.issued", ""},
+	{"sweep Query", "throttles", throttled, story.SaysIssued, "session.issued", ""},
+	{"sweep Query", "stalls", stall, story.SaysIssued, "session.issued", ""},
+	{"sweep BatchGetItem", "talks rubbish", garbage, story.SaysIssued, "session.issued", ""},
+	{"sweep PutItem", "denies", denied, story.SaysIssued, "session.issued", ""},
+	{"sweep UpdateItem", "hangs up", drop, story.SaysIssued, "session.issued", ""},
+	{"settle PutItem", "loses an answer", once(lose), story.SaysIssued, "session.issued", ""},
 }
 
 // nameRequest are the calls that pass a Request on, and name it.
@@ -155,39 +155,39 @@ func everyTableFailureSpeaks(t *testing.T) {
 		t.Run(tt.call+" "+tt.how, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, onDynamoDB(t))
-			h.keeper.wire.Reset()
-			h.keeper.wire.SetRule(faultproxy.On(tt.fault(h), tt.call))
-			h.command("prod-console")
+			h.StoreWire.Reset()
+			h.StoreWire.SetRule(faultproxy.On(tt.fault(h), tt.call))
+			h.Command("prod-console")
 			requestID := "" // of what is recorded
 			if tt.says != "" {
-				h.hears(tt.says, 1)
+				h.Hears(tt.says, 1)
 			}
 			if tt.event != "" {
 				requestID = h.waitForTrail(tt.event, 1)[0].RequestID
-				if said := h.hears(tt.says, 1); !strings.Contains(said, requestID) {
-					t.Errorf("Alice is told, without the request id %s\n%s", requestID, brief(said))
+				if said := h.Hears(tt.says, 1); !strings.Contains(said, requestID) {
+					t.Errorf("Alice is told, without the request id %s\n%s", requestID, story.Brief(said))
 				}
 			}
 			about := ""
 			if slices.Contains(nameRequest, tt.call) {
 				about = requestID
 			}
-			h.calls(h.keeper.wire, tt.call, about)
+			h.Called(h.StoreWire, tt.call, about)
 			if tt.says == "" {
 				time.Sleep(time.Second)
-				if told := h.told(); len(told) > 0 {
-					t.Errorf("while the call fails, Alice is told\n%s", brief(told...))
+				if told := h.Told(); len(told) > 0 {
+					t.Errorf("while the call fails, Alice is told\n%s", story.Brief(told...))
 				}
 			}
 			if recorded := len(h.trail("session.issued")) + len(h.trail("session.failed")); tt.event == "" && tt.finally == "" && recorded > 0 {
 				t.Errorf("%d outcomes are in the log, though none can be recorded", recorded)
 			}
-			h.heal()
+			h.Heal()
 			if tt.finally != "" {
-				h.hears(tt.finally, 1)
+				h.Hears(tt.finally, 1)
 			}
-			if told := h.told(); len(told) != words(tt.says)+words(tt.finally) {
-				t.Errorf("Alice is told\n%s", brief(told...))
+			if told := h.Told(); len(told) != words(tt.says)+words(tt.finally) {
+				t.Errorf("Alice is told\n%s", story.Brief(told...))
 			}
 			h.afterwards(requestID)
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
 
@@ -23,7 +24,7 @@ type failure struct {
 // awsFails has a call of AWS's fail as AWS itself does.
 func awsFails(action string, f sandbox.Fault) func(*house) {
 	return func(h *house) {
-		h.aws.SetFault(func(_, called string) *sandbox.Fault {
+		h.AWS.SetFault(func(_, called string) *sandbox.Fault {
 			if called == action {
 				return &f
 			}
@@ -35,7 +36,7 @@ func awsFails(action string, f sandbox.Fault) func(*house) {
 // slackFails has a call of Slack's fail as Slack itself does.
 func slackFails(method string, f sandbox.SlackFault) func(*house) {
 	return func(h *house) {
-		h.slack.SetFault(func(called string) *sandbox.SlackFault {
+		h.Slack.SetFault(func(called string) *sandbox.SlackFault {
 			if called == method {
 				return &f
 			}
@@ -47,14 +48,14 @@ func slackFails(method string, f sandbox.SlackFault) func(*house) {
 // onWire has a call to AWS or Slack fail as networks do.
 func onWire(name string, f func(*house) faultproxy.Fault) func(*house) {
 	return func(h *house) {
-		h.awsWire.SetRule(faultproxy.On(f(h), name))
-		h.slackWire.SetRule(faultproxy.On(f(h), name))
+		h.AWSWire.SetRule(faultproxy.On(f(h), name))
+		h.SlackWire.SetRule(faultproxy.On(f(h), name))
 	}
 }
 
 // Faults that need a house's gate, and one that does not, as onWire takes them.
-func stall(h *house) faultproxy.Fault { return faultproxy.Stall(h.gate) }
-func late(h *house) faultproxy.Fault  { return faultproxy.Late(h.gate) }
+func stall(h *house) faultproxy.Fault { return faultproxy.Stall(h.Gate) }
+func late(h *house) faultproxy.Fault  { return faultproxy.Late(h.Gate) }
 func half(*house) faultproxy.Fault    { return faultproxy.Half }
 func drop(*house) faultproxy.Fault    { return faultproxy.Drop }
 func lose(*house) faultproxy.Fault    { return faultproxy.Lose }
@@ -67,7 +68,6 @@ func code(status int, code string) sandbox.Fault {
 
 // What people are told, as far as it tells one failure from another.
 const (
-	saysKeys       = "AWS_SESSION_TOKEN"
 	saysNoLink     = "The console link could not be made; the keys below are good"
 	saysUnexpected = "AWS answered with something unexpected, so nothing was issued"
 	saysLate       = "AWS did not answer in time, so nothing was issued"
@@ -111,17 +111,17 @@ var failures = []failure{
 	{"users.info stalls", onWire("users.info", stall), saysUnknown, "session.failed", "slack.directory"},
 	{"users.info stops half-way", onWire("users.info", half), saysUnknown, "session.failed", "slack.directory"},
 	{"users.info answers too late", onWire("users.info", late), saysUnknown, "session.failed", "slack.directory"},
-	{"the response URL is dead", slackFails("response_url", sandbox.SlackFault{Status: 404}), saysKeys, "session.issued", "ok"},
-	{"the response URL is down", slackFails("response_url", sandbox.SlackFault{Status: 500}), saysKeys, "session.issued", "ok"},
-	{"Slack asks for patience", slackFails("response_url", sandbox.SlackFault{Status: 429, RetryAfter: time.Hour}), saysKeys, "session.issued", "ok"},
-	{"the response URL hangs up", onWire("response_url", drop), saysKeys, "session.issued", "ok"},
-	{"the response URL talks rubbish", onWire("response_url", garbage), saysKeys, "session.issued", "ok"},
-	{"the response URL stalls", onWire("response_url", stall), saysKeys, "session.issued", "ok"},
-	{"the response URL stops half-way", onWire("response_url", half), saysKeys, "session.issued", "ok"},
-	{"the response URL answers too late", onWire("response_url", late), saysKeys, "session.issued", "ok"},
-	{"the audit channel stalls", onWire("chat.postMessage", stall), saysKeys, "session.issued", "ok"},
-	{"the audit channel stops half-way", onWire("chat.postMessage", half), saysKeys, "session.issued", "ok"},
-	{"the audit channel answers too late", onWire("chat.postMessage", late), saysKeys, "session.issued", "ok"},
+	{"the response URL is dead", slackFails("response_url", sandbox.SlackFault{Status: 404}), story.SaysIssued, "session.issued", "ok"},
+	{"the response URL is down", slackFails("response_url", sandbox.SlackFault{Status: 500}), story.SaysIssued, "session.issued", "ok"},
+	{"Slack asks for patience", slackFails("response_url", sandbox.SlackFault{Status: 429, RetryAfter: time.Hour}), story.SaysIssued, "session.issued", "ok"},
+	{"the response URL hangs up", onWire("response_url", drop), story.SaysIssued, "session.issued", "ok"},
+	{"the response URL talks rubbish", onWire("response_url", garbage), story.SaysIssued, "session.issued", "ok"},
+	{"the response URL stalls", onWire("response_url", stall), story.SaysIssued, "session.issued", "ok"},
+	{"the response URL stops half-way", onWire("response_url", half), story.SaysIssued, "session.issued", "ok"},
+	{"the response URL answers too late", onWire("response_url", late), story.SaysIssued, "session.issued", "ok"},
+	{"the audit channel stalls", onWire("chat.postMessage", stall), story.SaysIssued, "session.issued", "ok"},
+	{"the audit channel stops half-way", onWire("chat.postMessage", half), story.SaysIssued, "session.issued", "ok"},
+	{"the audit channel answers too late", onWire("chat.postMessage", late), story.SaysIssued, "session.issued", "ok"},
 }
 
 // TestEveryFailureSpeaks has each neighbour fail in turn, against the built
@@ -134,19 +134,19 @@ func TestEveryFailureSpeaks(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, onSQLite(t))
-			h.slack.AddChannel(sandbox.SlackChannel{ID: general, Name: "general", Members: []string{"U0ALICE", "U0BOB"}, BotIn: true})
+			h.Slack.AddChannel(sandbox.SlackChannel{ID: story.General, Name: "general", Members: []string{"U0ALICE", "U0BOB"}, BotIn: true})
 			tt.fail(h)
-			h.command("prod-console")
-			said := h.hears(tt.says, 1)
+			h.Command("prod-console")
+			said := h.Hears(tt.says, 1)
 			last := h.waitForTrail(tt.event, 1)[0]
 			if !strings.Contains(said, last.RequestID) {
-				t.Errorf("Alice is told, without the request id\n%s", brief(said))
+				t.Errorf("Alice is told, without the request id\n%s", story.Brief(said))
 			}
 			if last.Outcome != tt.outcome || last.Actor != "alice" && tt.outcome != "slack.directory" {
 				t.Errorf("the trail says %+v", last)
 			}
 			if strings.HasPrefix(tt.name, "the audit channel") {
-				h.calls(h.slackWire, "chat.postMessage", last.RequestID)
+				h.Called(h.SlackWire, "chat.postMessage", last.RequestID)
 			}
 			h.afterwards(last.RequestID)
 		})
@@ -158,11 +158,11 @@ func TestEveryFailureSpeaks(t *testing.T) {
 // tells of the request, and the trail is true.
 func (h *house) afterwards(requestID string) {
 	h.t.Helper()
-	h.heal()
-	h.gets("prod-console")
-	waitForChannel(h.t, h.slack, audit, requestID)
+	h.Heal()
+	h.Gets("prod-console")
+	h.Channel(story.Audit, requestID)
 	h.stop()
-	h.trueTrail(h.output())
+	h.TrueTrail()
 }
 
 // TestAuditChannelDown delays what the audit channel is told, and loses none
@@ -178,12 +178,12 @@ func TestAuditChannelDown(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, onSQLite(t))
 			slackFails("chat.postMessage", fault)(h)
-			h.command("prod-readonly 1h INC-1 while the channel is down")
-			h.hears(saysKeys, 1)
+			h.Command("prod-readonly 1h INC-1 while the channel is down")
+			h.Hears(story.SaysIssued, 1)
 			issued := h.waitForTrail("session.issued", 1)[0]
-			h.calls(h.slackWire, "chat.postMessage", issued.RequestID)
-			h.heal()
-			told := waitForChannel(t, h.slack, audit, issued.SessionID)
+			h.Called(h.SlackWire, "chat.postMessage", issued.RequestID)
+			h.Heal()
+			told := h.Channel(story.Audit, issued.SessionID)
 			if strings.Count(told, "while the channel is down") != 1 {
 				t.Errorf("the channel says\n%s", told)
 			}
@@ -219,7 +219,7 @@ func TestNoWayIntoTheChannel(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, onSQLite(t)) // whose bot is in the channels of its own alone
-			h.slack.SetFault(func(method string) *sandbox.SlackFault {
+			h.Slack.SetFault(func(method string) *sandbox.SlackFault {
 				if f, ok := tt.fails[method]; ok {
 					return &f
 				}
@@ -228,33 +228,33 @@ func TestNoWayIntoTheChannel(t *testing.T) {
 				}
 				return nil
 			})
-			h.command(tt.text)
+			h.Command(tt.text)
 			about := h.waitForTrail(tt.event, 1)[0]
 			if _, later := tt.fails["chat.postMessage"]; later {
-				h.calls(h.slackWire, "chat.postMessage", "channel=U0ALICE")
-				if seen := h.slack.Seen("U0ALICE"); len(seen) != 0 {
+				h.Called(h.SlackWire, "chat.postMessage", "channel=U0ALICE")
+				if seen := h.Slack.Seen("U0ALICE"); len(seen) != 0 {
 					t.Errorf("Alice is told already: %+v", seen)
 				}
-				h.heal()
+				h.Heal()
 			}
-			m := h.message(tt.says)
+			m := h.Finds("U0ALICE", false, tt.says)
 			if said := sandbox.Text(m, sandbox.RenderOptions{Width: 1000}); !strings.HasPrefix(m.Channel, "D") ||
 				!strings.Contains(said, about.RequestID) || strings.Contains(string(m.Blocks), sandbox.Marker) {
 				t.Errorf("Alice is told in %s\n%s", m.Channel, said)
 			}
-			if told := h.told(); len(told) != 0 || h.assumed() != tt.minted {
-				t.Errorf("Alice sees %d messages besides, and AWS was asked for %d sessions", len(told), h.assumed())
+			if told := h.Told(); len(told) != 0 || h.Assumed() != tt.minted {
+				t.Errorf("Alice sees %d messages besides, and AWS was asked for %d sessions", len(told), h.Assumed())
 			}
 			if tt.minted > 0 {
 				issued := h.waitForTrail("session.issued", 1)[0]
 				if about.SessionID != issued.SessionID || about.AccessKeyID != issued.AccessKeyID {
 					t.Errorf("what was not delivered is %+v; issued was %+v", about, issued)
 				}
-				h.heal()
-				if _, err := h.slack.Click(t.Context(), "U0ALICE", m, "reveal"); err != nil {
+				h.Heal()
+				if _, err := h.Slack.Click(t.Context(), "U0ALICE", m, "reveal"); err != nil {
 					t.Fatal(err)
 				}
-				keys := pasted(t, answerWithin(t, h.slack, "U0ALICE", 1, time.Minute))
+				keys := story.Pasted(t, h.Answer("U0ALICE", 1))
 				if again := h.waitForTrail("session.issued", 2)[1]; again.RequestID != about.RequestID || again.AccessKeyID != keys["AWS_ACCESS_KEY_ID"] {
 					t.Errorf("the button issued %+v", again)
 				}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 )
 
 // TestKilledWhileDynamoDBHolds kills the process while DynamoDB holds each of
@@ -24,22 +25,22 @@ func TestKilledWhileDynamoDBHolds(t *testing.T) {
 	}{
 		{"enqueue Query", false, "", 0, false},
 		{"enqueue PutItem", false, "", 0, false},
-		{"enqueue PutItem", true, saysKeys, 1, false},
-		{"claim Query", false, saysKeys, 1, false},
-		{"claim UpdateItem", false, saysKeys, 1, false},
-		{"claim UpdateItem", true, saysKeys, 1, false},
-		{"identify BatchGetItem", false, saysKeys, 1, true},
-		{"ask PutItem", false, saysKeys, 1, false},
-		{"ask PutItem", true, saysKeys, 1, true},
-		{"outcome PutItem", false, saysKeys, 2, true},
+		{"enqueue PutItem", true, story.SaysIssued, 1, false},
+		{"claim Query", false, story.SaysIssued, 1, false},
+		{"claim UpdateItem", false, story.SaysIssued, 1, false},
+		{"claim UpdateItem", true, story.SaysIssued, 1, false},
+		{"identify BatchGetItem", false, story.SaysIssued, 1, true},
+		{"ask PutItem", false, story.SaysIssued, 1, false},
+		{"ask PutItem", true, story.SaysIssued, 1, true},
+		{"outcome PutItem", false, story.SaysIssued, 2, true},
 		{"outcome PutItem", true, saysDoneAlone, 1, false},
 		{"done DeleteItem", false, saysDoneAlone, 1, false},
-		{"done DeleteItem", true, saysKeys, 1, false},
-		{"sweep Query", false, saysKeys, 1, false},
-		{"sweep BatchGetItem", false, saysKeys, 1, false},
-		{"sweep PutItem", true, saysKeys, 1, false},
-		{"sweep UpdateItem", true, saysKeys, 1, false},
-		{"settle PutItem", false, saysKeys, 1, false},
+		{"done DeleteItem", true, story.SaysIssued, 1, false},
+		{"sweep Query", false, story.SaysIssued, 1, false},
+		{"sweep BatchGetItem", false, story.SaysIssued, 1, false},
+		{"sweep PutItem", true, story.SaysIssued, 1, false},
+		{"sweep UpdateItem", true, story.SaysIssued, 1, false},
+		{"settle PutItem", false, story.SaysIssued, 1, false},
 	} {
 		name, hold := tt.call+", before", faultproxy.Stall
 		if tt.after {
@@ -48,15 +49,15 @@ func TestKilledWhileDynamoDBHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, onDynamoDB(t))
-			h.keeper.wire.SetRule(faultproxy.On(hold(h.gate), tt.call))
+			h.StoreWire.SetRule(faultproxy.On(hold(h.Gate), tt.call))
 			typed := make(chan struct{})
 			go func() {
 				defer close(typed)
 				// Whether Slack has an answer depends on when the process dies.
-				_, _ = h.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h INC-1 looking")
+				_, _ = h.Slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h INC-1 looking")
 			}()
 			select {
-			case <-h.gate.Reached():
+			case <-h.Gate.Reached():
 			case <-time.After(20 * time.Second):
 				t.Fatalf("DynamoDB is not called\n%s", h.output())
 			}
@@ -65,22 +66,21 @@ func TestKilledWhileDynamoDBHolds(t *testing.T) {
 			case "identify": // beside it, the ask is recorded
 				h.waitForTrail("request.asked", 1)
 			case "sweep", "settle", "done": // of what was shown
-				h.hears(saysKeys, 1)
+				h.Hears(story.SaysIssued, 1)
 			default:
 				<-typed
 			}
 			h.kill()
 			<-typed
-			h.heal()
+			h.Heal()
 
-			h.process = start(t, h.env)
-			h.slack.SetApp("http://" + h.addr)
+			h.restart()
 			told := ""
 			if tt.says != "" {
-				h.hears(tt.says, 1)
+				h.Hears(tt.says, 1)
 				told = "INC-1"
 			}
-			if n := h.assumed(); n != tt.mints {
+			if n := h.Assumed(); n != tt.mints {
 				t.Errorf("AssumeRole was called %d times, want %d", n, tt.mints)
 			}
 			if taken := len(h.trail("request.taken_over")) > 0; taken != tt.taken {

@@ -14,12 +14,14 @@ import (
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
+	"github.com/starback/starback/sandbox"
 )
 
 // administer runs the program on a store and returns what it says.
 func (k *keeper) administer(args ...string) (string, error) {
 	cmd := exec.Command(binary, args...)
-	cmd.Env = environment(append(awsEnvironment("http://127.0.0.1:1", "AKIAEXAMPLEEXAMPLE00", "any-will-do"), k.env...)...)
+	cmd.Env = environment(append(awsEnvironment("http://127.0.0.1:1", sandbox.Key{AccessKeyID: "AKIAEXAMPLEEXAMPLE00", SecretAccessKey: "any-will-do"}), k.env...)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -103,7 +105,7 @@ func rights(t *testing.T, k *keeper) map[string]bool {
 func TestApplyKilled(t *testing.T) {
 	long(t)
 	t.Parallel()
-	changed := strings.Replace(testPolicy, "groups: [dev]", "groups: [watch]", 1)
+	changed := strings.Replace(story.Policy, "groups: [dev]", "groups: [watch]", 1)
 	changed = strings.Replace(changed, "bob: {slack: T0TEST/U0BOB, groups: [dev]", "bob: {slack: T0TEST/U0BOB, groups: [dev], grants: [prod-console]", 1)
 	changed = strings.Replace(changed, "dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  watch: {grants: [prod-console]}", 1)
 	file := filepath.Join(t.TempDir(), "policy.yaml")
@@ -148,7 +150,7 @@ func TestApplyKilled(t *testing.T) {
 				return faultproxy.Pass
 			})
 			cmd := exec.Command(binary, apply...)
-			cmd.Env = environment(append(awsEnvironment("http://127.0.0.1:1", "AKIAEXAMPLEEXAMPLE00", "any-will-do"), k.env...)...)
+			cmd.Env = environment(append(awsEnvironment("http://127.0.0.1:1", sandbox.Key{AccessKeyID: "AKIAEXAMPLEEXAMPLE00", SecretAccessKey: "any-will-do"}), k.env...)...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

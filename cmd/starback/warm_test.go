@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 )
 
 // TestWarmPath counts the calls that a second command costs on DynamoDB, from
@@ -19,10 +20,10 @@ func TestWarmPath(t *testing.T) {
 	long(t)
 	t.Parallel()
 	h := newHouse(t, onDynamoDB(t))
-	h.command("prod-console")
-	h.hears(saysKeys, 1)
-	waitForChannel(t, h.slack, audit, h.waitForTrail("session.issued", 1)[0].SessionID)
-	h.calls(h.keeper.wire, "settle PutItem", "")
+	h.Command("prod-console")
+	h.Hears(story.SaysIssued, 1)
+	h.Channel(story.Audit, h.waitForTrail("session.issued", 1)[0].SessionID)
+	h.Called(h.StoreWire, "settle PutItem", "")
 
 	var mu sync.Mutex
 	var calls []string
@@ -37,11 +38,11 @@ func TestWarmPath(t *testing.T) {
 		}
 		return nil
 	}
-	for _, wire := range []*faultproxy.Proxy{h.keeper.wire, h.awsWire, h.slackWire} {
+	for _, wire := range []*faultproxy.Proxy{h.StoreWire, h.AWSWire, h.SlackWire} {
 		wire.SetRule(note)
 	}
-	h.command("prod-console")
-	h.hears(saysKeys, 2)
+	h.Command("prod-console")
+	h.Hears(story.SaysIssued, 2)
 	mu.Lock()
 	defer mu.Unlock()
 	want := []string{"identify BatchGetItem", "ask PutItem", "AssumeRole", "outcome PutItem", "getSigninToken", "response_url"}
