@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
 
@@ -29,7 +30,7 @@ func TestBatch(t *testing.T) {
 	c.queue.mu.Unlock()
 	var acks []sandbox.Ack
 	for _, text := range []string{"prod-readonly 1h another has it", "prod-readonly 1h to be done"} {
-		ack, err := c.slack.Command(t.Context(), "U0ALICE", general, text)
+		ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, text)
 		if err != nil || ack.Status != http.StatusOK || len(ack.Body) != 0 {
 			t.Fatalf("the command was answered %d %s, %v\n%s", ack.Status, ack.Body, err, c.output())
 		}

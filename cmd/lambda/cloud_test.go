@@ -24,6 +24,7 @@ import (
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/internal/dynamolocal"
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 	"github.com/starback/starback/store"
 )
@@ -46,15 +47,7 @@ roles:
 users:
   alice: {slack: T0TEST/U0ALICE, groups: [dev], expires: 2099-12-31}
   carol: {slack: T0TEST/U0CAROL, groups: [platform], expires: 2099-12-31}
-  erin: {slack: T0TEST/U0ERIN, groups: [dev], expires: 2020-01-01}
-  fred: {slack: T0TEST/U0FRED, groups: [dev], expires: 2099-12-31, disabled: true}
-  grace: {slack: T0TEST/U0GRACE, groups: [dev], expires: 2099-12-31}
 `
-
-const (
-	general = "C0GENERAL"
-	audit   = "C0AUDIT"
-)
 
 // build builds the bootstrap, once.
 var build = sync.OnceValues(func() (string, error) {
@@ -82,7 +75,7 @@ func TestMain(m *testing.M) {
 }
 
 // A cloud is everything around the functions: a workspace, AWS, a table with
-// the test policy in it, and what stands for API Gateway and SQS. What the
+// a policy in it, and what stands for API Gateway and SQS. What the
 // functions call, they call through proxies.
 type cloud struct {
 	t     *testing.T
@@ -92,42 +85,32 @@ type cloud struct {
 	table string
 	queue *queue
 	via   neighbours
+	url   string   // of what stands for API Gateway
 	env   []string // of all functions, of which each is told its part
 
 	mu            sync.Mutex
 	front, broker *function
-	gone          string // what functions printed that are no more
+	janitor       *function // once it is called
+	gone          string    // what functions printed that are no more
 }
 
-func newCloud(t *testing.T) *cloud { return newCloudAt(t, time.Now) }
+func newCloud(t *testing.T) *cloud { return newCloudOf(t, testPolicy, time.Now) }
 
-// newCloudAt is newCloud with a workspace whose clock is its own.
-func newCloudAt(t *testing.T, slackNow func() time.Time) *cloud {
+// newCloudOf is newCloud with a policy, and with a workspace whose clock is its
+// own.
+func newCloudOf(t *testing.T, policy string, slackNow func() time.Time) *cloud {
 	t.Helper()
 	dynamo := dynamolocal.Config(t)
 	c := &cloud{t: t, table: dynamolocal.TableName()}
-	c.newTable(dynamo)
+	c.newTable(dynamo, policy)
 
-	c.slack = sandbox.NewSlack(sandbox.SlackConfig{Now: slackNow, TeamID: "T0TEST"})
+	c.slack = story.NewSlack(slackNow)
 	c.via.slack = c.proxy(c.serve(c.slack))
 	c.slack.SetURL(c.via.slack.URL)
-	for _, u := range []sandbox.SlackUser{
-		{ID: "U0ALICE", Name: "alice"}, {ID: "U0CAROL", Name: "carol"}, {ID: "U0DAVE", Name: "dave"}, {ID: "U0ERIN", Name: "erin"},
-		{ID: "U0FRED", Name: "fred"}, {ID: "U0GRACE", Name: "grace", Restricted: true},
-	} {
-		c.slack.AddUser(u)
-	}
-	c.slack.AddChannel(sandbox.SlackChannel{ID: general, Name: "general", Members: []string{"U0ALICE", "U0CAROL", "U0DAVE", "U0ERIN", "U0FRED", "U0GRACE"}})
-	c.slack.AddChannel(sandbox.SlackChannel{ID: audit, Name: "starback-audit", Members: []string{"U0CAROL"}, BotIn: true})
 
 	c.aws = sandbox.NewAWS(sandbox.AWSConfig{Now: time.Now, TokenSize: 4096})
 	c.via.aws = c.proxy(c.serve(c.aws))
-	key := c.aws.AddUser("999988887777", "starback")
-	c.aws.AddRole(sandbox.Role{
-		ARN: "arn:aws:iam::111122223333:role/starback/ReadOnly", MaxSessionDuration: 12 * time.Hour,
-		Trust: sandbox.Trust{Principals: []string{key.ARN}, TagSession: true, SetSourceIdentity: true},
-	})
-	c.aws.PutParameter("/starback/test/base", fmt.Sprintf(`{"access_key_id":%q,"secret_access_key":%q}`, key.AccessKeyID, key.SecretAccessKey), true)
+	key := story.Furnish(c.aws, "/starback/test/base")
 	c.setSigningSecret(c.slack.SigningSecret())
 	c.aws.PutParameter("/starback/test/slack-bot-token", c.slack.BotToken(), true)
 
@@ -139,12 +122,13 @@ func newCloudAt(t *testing.T, slackNow func() time.Time) *cloud {
 		"AWS_ENDPOINT_URL=" + c.via.aws.URL, "AWS_ENDPOINT_URL_DYNAMODB=" + c.via.table.URL, "AWS_ENDPOINT_URL_SQS=" + c.via.queue.URL,
 		"STARBACK_SIGNIN_URL=" + c.via.aws.URL + "/federation", "SLACK_API_URL=" + c.via.slack.URL + "/api/",
 		"SLACK_SIGNING_SECRET=ssm:" + signingSecret, "SLACK_BOT_TOKEN=ssm:/starback/test/slack-bot-token",
-		"STARBACK_SLACK_TEAMS=T0TEST", "STARBACK_RESPONSE_HOSTS=" + strings.TrimPrefix(c.via.slack.URL, "http://"), "STARBACK_AUDIT_CHANNEL=" + audit,
+		"STARBACK_SLACK_TEAMS=" + story.Team, "STARBACK_RESPONSE_HOSTS=" + strings.TrimPrefix(c.via.slack.URL, "http://"), "STARBACK_AUDIT_CHANNEL=" + story.Audit, "STARBACK_APPROVALS_CHANNEL=" + story.Approvals,
 		"STARBACK_STORE=dynamodb:" + c.table, "STARBACK_BASE=ssm:/starback/test/base",
 		"STARBACK_QUEUE_URL=" + jobsURL,
 	}
 	c.front, c.broker = c.start("front"), c.start("broker")
-	c.slack.SetApp(c.serve(http.HandlerFunc(c.gateway)))
+	c.url = c.serve(http.HandlerFunc(c.gateway))
+	c.slack.SetApp(c.url)
 	return c
 }
 
@@ -201,8 +185,8 @@ func (c *cloud) serve(h http.Handler) string {
 	return server.URL
 }
 
-// newTable makes a table with the test policy and its people.
-func (c *cloud) newTable(cfg aws.Config) {
+// newTable makes a table with a policy and its people.
+func (c *cloud) newTable(cfg aws.Config, text string) {
 	c.t.Helper()
 	ctx := c.t.Context()
 	if _, err := store.CreateTable(ctx, cfg, c.table, store.TableOptions{}); err != nil {
@@ -213,7 +197,7 @@ func (c *cloud) newTable(cfg aws.Config) {
 		c.t.Fatal(err)
 	}
 	c.db = db
-	file, err := policy.Parse("policy.yaml", []byte(testPolicy), nil)
+	file, err := policy.Parse("policy.yaml", []byte(text), nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -275,7 +259,11 @@ func (c *cloud) consume(ctx context.Context, e events.SQSEvent) (events.SQSEvent
 func (c *cloud) output() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gone + c.front.output() + c.broker.output()
+	all := c.gone + c.front.output() + c.broker.output()
+	if c.janitor != nil {
+		all += c.janitor.output()
+	}
+	return all
 }
 
 // answer waits for the nth ephemeral message that somebody sees.
@@ -298,7 +286,7 @@ func (c *cloud) waitFor(who string, patience time.Duration, done func([]sandbox.
 	defer stop()
 	var seen []sandbox.Message
 	_, err := c.slack.WaitFor(ctx, who, func(all []sandbox.Message) bool {
-		seen = ephemerals(all)
+		seen = story.Ephemerals(all)
 		return done(seen)
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
 
@@ -31,7 +32,7 @@ func TestPoison(t *testing.T) {
 	if _, dead := c.queue.count(); dead != 2 || strings.Count(c.output(), `"msg":"put a message aside"`) != 2*deliveries {
 		t.Errorf("%d messages were put aside, want 2\n%s", dead, c.output())
 	}
-	if _, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly"); err != nil {
+	if _, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly"); err != nil {
 		t.Fatal(err)
 	}
 	c.answer("U0ALICE", 1)
@@ -47,7 +48,7 @@ func TestGivenUp(t *testing.T) {
 	c.queue.before = deliveries - 2
 	h := newHold("AssumeRole", 1, false)
 	c.via.setRule(h.rule)
-	if _, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil {
+	if _, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h"); err != nil {
 		t.Fatal(err)
 	}
 	h.wait(t, c)
@@ -84,11 +85,11 @@ func TestRedrive(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			then := func() time.Time { return time.Now().Add(-tt.typed) }
-			c := newCloudAt(t, then)
+			c := newCloudOf(t, testPolicy, then)
 			c.slack.SetApp(c.serve(c.frontAt(then)))
 			c.setSigningSecret("another")
 			c.replace(&c.broker, "broker")
-			ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+			ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h")
 			if err != nil || ack.Problem != "" || len(ack.Body) != 0 {
 				t.Fatalf("the command was answered %d %s, %v", ack.Status, ack.Body, err)
 			}
@@ -140,7 +141,7 @@ func TestBrokerCannotStart(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			then := func() time.Time { return time.Now().Add(-tt.typed) }
-			c := newCloudAt(t, then)
+			c := newCloudOf(t, testPolicy, then)
 			<-c.front.ready // the first two have their secrets
 			<-c.broker.ready
 			c.slack.SetApp(c.serve(c.frontAt(then)))
@@ -158,7 +159,7 @@ func TestBrokerCannotStart(t *testing.T) {
 				}
 				return &sandbox.Fault{Status: http.StatusBadRequest, Code: tt.code, Message: "a fault"}
 			})
-			ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+			ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h")
 			if err != nil || ack.Problem != "" || len(ack.Body) != 0 {
 				t.Fatalf("the command was answered %d %s, %v", ack.Status, ack.Body, err)
 			}

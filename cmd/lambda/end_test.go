@@ -5,33 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
-
 	awscloud "github.com/starback/starback/broker/cloud"
-	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
 
 const (
-	baseUser    = "arn:aws:iam::999988887777:user/starback"
 	janitorRole = "arn:aws:iam::999988887777:role/starback-test-janitor"
-	readOnly    = "arn:aws:iam::111122223333:role/starback/ReadOnly"
 	revoker     = "arn:aws:iam::111122223333:role/" + awscloud.RevokerRole
 )
-
-// addBoundary gives the role of the test policy the boundary that its template
-// has, and its account a revoker that broker and janitor may assume.
-func (c *cloud) addBoundary() {
-	const allowAll = `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}`
-	boundary := awscloud.BoundaryARN(&policy.Role{ARN: readOnly})
-	c.aws.AddPolicy(boundary, allowAll)
-	c.aws.AddRole(sandbox.Role{
-		ARN: readOnly, MaxSessionDuration: 12 * time.Hour, Boundary: boundary,
-		Trust: sandbox.Trust{Principals: []string{baseUser}, TagSession: true, SetSourceIdentity: true},
-	})
-	c.aws.AddRole(sandbox.Role{ARN: janitorRole})
-	c.aws.AddRole(sandbox.Role{ARN: revoker, Permissions: allowAll, Trust: sandbox.Trust{Principals: []string{baseUser, janitorRole}}})
-}
 
 // published are the keys with which boundaries were published.
 func (c *cloud) published() (keys []string) {
@@ -51,10 +33,11 @@ func TestJanitorEnds(t *testing.T) {
 	}
 	t.Parallel()
 	c := newCloud(t)
-	c.addBoundary()
+	c.aws.AddRole(sandbox.Role{ARN: janitorRole})
+	story.AddBoundary(c.aws, "ReadOnly", janitorRole)
 	command := func(text string, n int) sandbox.Message {
 		t.Helper()
-		if _, err := c.slack.Command(t.Context(), "U0ALICE", general, text); err != nil {
+		if _, err := c.slack.Command(t.Context(), "U0ALICE", story.General, text); err != nil {
 			t.Fatal(err)
 		}
 		return c.answer("U0ALICE", n)
@@ -90,7 +73,7 @@ func TestJanitorEnds(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the janitor ends nothing\n%s", j.output())
 		}
-		if _, err := j.invoke(t.Context(), events.EventBridgeEvent{DetailType: "Scheduled Event", Source: "aws.events"}); err != nil {
+		if _, err := j.invoke(t.Context(), scheduled); err != nil {
 			t.Fatalf("%v\n%s", err, j.output())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 )
 
 // TestQueueFaults has SQS fail the front in every way. Slack is answered in
@@ -37,7 +38,7 @@ func TestQueueFaults(t *testing.T) {
 			sentBefore, _ := c.queue.count()
 			mintedBefore, issuedBefore := c.assumed(), len(c.trail("session.issued"))
 			c.via.queue.SetRule(faultproxy.On(tt.fault, "SendMessage"))
-			ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+			ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h")
 			c.via.queue.SetRule(nil)
 			if err != nil || ack.Problem != "" { // Slack's 3 s among them
 				t.Errorf("Slack was answered %d %q, %v\n%s", ack.Status, ack.Problem, err, c.output())
@@ -65,7 +66,7 @@ func TestQueueFaults(t *testing.T) {
 	}
 	// The queue is back, and so is the front.
 	before := c.assumed()
-	if ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil || len(ack.Body) != 0 {
+	if ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h"); err != nil || len(ack.Body) != 0 {
 		t.Errorf("the next command was answered %s, %v", ack.Body, err)
 	}
 	c.queue.busy.Wait()
@@ -83,7 +84,7 @@ func TestTableKeyOff(t *testing.T) {
 	off := faultproxy.Answer(http.StatusBadRequest, "application/x-amz-json-1.0", `{"__type":"com.amazon.coral.service#AccessDeniedException",`+
 		`"Message":"KMS key access denied error: the key does not exist, is disabled, or you are not allowed to access it."}`)
 	c.via.table.SetRule(func(faultproxy.Call) faultproxy.Fault { return off })
-	if ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil || len(ack.Body) != 0 {
+	if ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h"); err != nil || len(ack.Body) != 0 {
 		t.Fatalf("the command was answered %s, %v", ack.Body, err)
 	}
 	said := c.answer("U0ALICE", 1)
@@ -95,7 +96,7 @@ func TestTableKeyOff(t *testing.T) {
 		t.Errorf("%d messages were put aside, and AWS was asked for %d sessions", dead, c.assumed())
 	}
 	c.via.table.SetRule(nil)
-	if _, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil {
+	if _, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h"); err != nil {
 		t.Fatal(err)
 	}
 	c.answer("U0ALICE", 2)
@@ -128,7 +129,7 @@ func TestHiding(t *testing.T) {
 			c.queue.redeliver = broker.LeaseFor + 5*time.Second
 			h := newHold("AssumeRole", 1, false)
 			c.via.setRule(h.rule)
-			ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+			ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +183,7 @@ func TestSilentNeighbour(t *testing.T) {
 		<-c.broker.ready
 		h := newHold(tt.call, tt.nth, tt.done)
 		c.via.setRule(h.rule)
-		ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+		ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h")
 		if err != nil {
 			t.Fatal(err)
 		}

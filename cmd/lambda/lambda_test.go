@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/starback/starback/internal/story"
 )
 
 // TestHelpNeedsNobody is answered by the front alone, however broken the rest.
@@ -16,7 +18,7 @@ func TestHelpNeedsNobody(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	c.broker.kill()
-	ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "help")
+	ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "help")
 	if err != nil || !strings.Contains(string(ack.Body), "/starback ROLE") {
 		t.Errorf("help was answered %d %s, %v", ack.Status, ack.Body, err)
 	}
@@ -44,11 +46,14 @@ func TestJanitor(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	j := c.start("janitor")
-	answer, err := j.invoke(t.Context(), events.EventBridgeEvent{DetailType: "Scheduled Event", Source: "aws.events"})
+	answer, err := j.invoke(t.Context(), scheduled)
 	if err != nil || string(answer) != "null" {
 		t.Fatalf("the janitor answered %s, %v\n%s", answer, err, j.output())
 	}
-	told := c.told()
+	told := ""
+	for _, m := range c.slack.Channel(story.Audit) {
+		told += story.Text(m)
+	}
 	if !strings.Contains(told, "A new policy was applied") || !strings.Contains(told, "alice") {
 		t.Errorf("the audit channel says\n%s", told)
 	}

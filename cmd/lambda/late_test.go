@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 )
 
 // TestSecretsStall starts a front while the Parameter Store is silent. Slack is
@@ -31,7 +32,7 @@ func TestSecretsStall(t *testing.T) {
 	}
 	c.waitForOutput("the front's secrets cannot be read yet")
 
-	ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h")
+	ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h")
 	if err != nil || ack.Status != http.StatusInternalServerError || ack.Problem != "dispatch_failed" { // Slack's 3 s among them
 		t.Errorf("the command was answered %d %q, %v\n%s", ack.Status, ack.Problem, err, c.output())
 	}
@@ -47,7 +48,7 @@ func TestSecretsStall(t *testing.T) {
 	}
 
 	c.via.aws.SetRule(nil)
-	if ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h"); err != nil || ack.Problem != "" || len(ack.Body) != 0 {
+	if ack, err := c.slack.Command(t.Context(), "U0ALICE", story.General, "prod-readonly 1h"); err != nil || ack.Problem != "" || len(ack.Body) != 0 {
 		t.Errorf("the next command was answered %d %s %q, %v", ack.Status, ack.Body, ack.Problem, err)
 	}
 	c.answer("U0ALICE", 1)

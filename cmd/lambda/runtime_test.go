@@ -82,10 +82,9 @@ func (f *function) kill() {
 
 // output is all that the function has printed.
 func (f *function) output() string {
-	f.t.Helper()
 	all, err := os.ReadFile(f.printed.Name())
 	if err != nil {
-		f.t.Fatal(err)
+		return err.Error() // the test is over, and its folder gone
 	}
 	return string(all)
 }

@@ -1,21 +1,15 @@
 package main
 
 import (
-	"encoding/json"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
-
-// ephemerals are those of the messages that their reader alone sees.
-func ephemerals(all []sandbox.Message) []sandbox.Message {
-	return slices.DeleteFunc(slices.Clone(all), func(m sandbox.Message) bool { return !m.Ephemeral })
-}
 
 // request is the Request of a command of Alice's, as the table has it.
 func (c *cloud) request(ack sandbox.Ack) broker.Request {
@@ -32,25 +26,8 @@ func (c *cloud) request(ack sandbox.Ack) broker.Request {
 	return r
 }
 
-// An auditLine is what the tests look at of a line of the trail.
-type auditLine struct {
-	Kind, Event, Actor, Role, Rule string
-	RequestID                      string `json:"request_id"`
-	SessionID                      string `json:"session_id"`
-	AccessKeyID                    string `json:"access_key_id"`
-}
-
 // trail is the audit lines with a name, of all functions.
-func (c *cloud) trail(event string) []auditLine {
-	var found []auditLine
-	for line := range strings.Lines(c.output()) {
-		var l auditLine
-		if json.Unmarshal([]byte(line), &l) == nil && l.Kind == "starback.audit" && l.Event == event {
-			found = append(found, l)
-		}
-	}
-	return found
-}
+func (c *cloud) trail(event string) []story.AuditLine { return story.Trail(c.output(), event) }
 
 // assumed counts the sessions that AWS was asked for so far. A call that the
 // SDK makes again by itself, when the answer is broken off, asks for the same.

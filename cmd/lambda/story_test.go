@@ -1,114 +1,104 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"net/http"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/starback/starback/internal/dynamolocal"
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
+	"github.com/starback/starback/store"
 )
 
-// TestMainJob is the main job through the real bootstrap: API Gateway, front,
-// SQS, broker, DynamoDB, STS, Slack.
-func TestMainJob(t *testing.T) {
+// The stories, told of the functions: API Gateway, front, SQS, broker, DynamoDB,
+// STS, Slack.
+
+func TestMainJob(t *testing.T)                { tell(t, story.MainJob) }
+func TestPeopleWhoAreRefused(t *testing.T)    { tell(t, story.PeopleWhoAreRefused) }
+func TestRequestsThatAreRefused(t *testing.T) { tell(t, story.RequestsThatAreRefused) }
+func TestReplays(t *testing.T)                { tell(t, story.Replays) }
+func TestForms(t *testing.T)                  { tell(t, story.Forms) }
+func TestApproval(t *testing.T)               { tell(t, story.Approval) }
+
+func TestEnd(t *testing.T) {
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "ReadOnly")
+		story.End(h)
+	})
+}
+
+// TestDeliveredTwice has SQS deliver a message again that was carried out.
+func TestDeliveredTwice(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	ack, err := c.slack.Command(t.Context(), "U0ALICE", general, "prod-readonly 1h checking queue depth")
-	if err != nil || ack.Status != http.StatusOK || len(ack.Body) != 0 {
-		t.Fatalf("the command was answered %d %q, %v\n%s", ack.Status, ack.Body, err, c.output())
-	}
-	message := c.answer("U0ALICE", 1)
-	if !strings.Contains(string(message.Blocks), "export AWS_SESSION_TOKEN") {
-		t.Errorf("Alice sees\n%s", message.Text)
-	}
-
-	// The same bytes again, three times at once: nothing is minted.
-	for range 3 {
-		if again, err := ack.Request.Send(t.Context()); err != nil || again.Status != http.StatusOK {
-			t.Errorf("the replay was answered %d, %v", again.Status, err)
-		}
-	}
+	h := c.house()
+	h.Gets("prod-readonly 1h looking")
 	c.queue.busy.Wait()
-	// Nor when SQS delivers its message twice.
 	c.queue.send(c.jobs()[0])
 	c.queue.busy.Wait()
-	if n := c.assumed(); n != 1 {
-		t.Errorf("AWS was asked for %d sessions for one command", n)
+	if asked, shown := h.Assumed(), h.Shown("U0ALICE"); asked != 1 || len(shown) != 1 {
+		t.Errorf("AWS was asked for %d sessions, and the keys %q were shown", asked, shown)
 	}
-	issued, released := c.trail("session.issued"), c.released("U0ALICE")
-	if len(issued) != 1 || !slices.Equal(released, []string{issued[0].AccessKeyID}) || issued[0].Actor != "alice" {
-		t.Errorf("%q was shown; the trail says %+v\n%s", released, issued, c.output())
-	}
-	for _, other := range []string{"U0CAROL", "U0DAVE"} {
-		if seen := c.released(other); len(seen) != 0 {
-			t.Errorf("%s sees %q", other, seen)
-		}
-	}
-
-	// The trail reached the channel.
-	if told := c.told(); !strings.Contains(told, "checking queue depth") || !strings.Contains(told, "Issued") {
-		t.Errorf("the audit channel says\n%s", told)
-	}
+	h.TrueTrail()
 	c.noLeak()
 }
 
-// TestPeopleWhoAreRefused are told, each in a sentence of their own with a
-// request id, and recorded; nothing is minted for them.
-func TestPeopleWhoAreRefused(t *testing.T) {
+// tell tells a story of the functions, whose janitor is called every second.
+func tell(t *testing.T, tale func(*story.House)) {
 	t.Parallel()
-	c := newCloud(t)
-	for i, tt := range []struct{ who, text, rule, says string }{
-		{"U0DAVE", "prod-readonly 1h", "identity.unbound", "Starback does not know you yet"},
-		{"U0ERIN", "prod-readonly 1h", "user.expired", "Your access to Starback has expired"},
-		{"U0FRED", "prod-readonly 1h", "user.disabled", "switched off"},
-		{"U0GRACE", "prod-readonly 1h", "identity.guest", "Guests"},
-		{"U0CAROL", "prod-readonly 1h", "grant.none", "There is no role `prod-readonly` that you may ask for"},
-		{"U0ALICE", "prod-readonli 1h", "role.unknown", "Did you mean `prod-readonly`?"},
-		{"U0ALICE", "prod-readonly 9h", "duration.too_long", "8h at most"},
-	} {
-		t.Run(tt.rule, func(t *testing.T) {
-			seen := len(ephemerals(c.slack.Seen(tt.who)))
-			ack, err := c.slack.Command(t.Context(), tt.who, general, tt.text)
-			if err != nil || ack.Status != http.StatusOK || len(ack.Body) != 0 {
-				t.Fatalf("answered %d %s, %v", ack.Status, ack.Body, err)
-			}
-			c.queue.busy.Wait()
-			all := ephemerals(c.slack.Seen(tt.who))
-			if len(all) != seen+1 {
-				t.Fatalf("%s sees %d messages\n%s", tt.who, len(all)-seen, c.output())
-			}
-			said := sandbox.Text(all[seen], sandbox.RenderOptions{Width: 1000})
-			if !strings.Contains(said, tt.says) || !strings.Contains(said, "Request `") {
-				t.Errorf("%s is told\n%s", tt.who, said)
-			}
-			denied := c.trail("request.denied")
-			if len(denied) != i+1 || denied[i].Rule != tt.rule || !strings.Contains(said, denied[i].RequestID) {
-				t.Errorf("the trail says %+v", denied)
-			}
-		})
-	}
-	if n := c.assumed(); n != 0 || len(c.trail("session.issued")) != 0 {
-		t.Errorf("AWS was asked for %d sessions", n)
-	}
-	c.noLeak()
+	c := newCloudOf(t, story.Policy, time.Now)
+	c.schedule()
+	tale(c.house())
 }
+
+// house is the cloud as stories know it.
+func (c *cloud) house() *story.House {
+	return &story.House{
+		T: c.t, Slack: c.slack, AWS: c.aws, SlackWire: c.via.slack, AWSWire: c.via.aws, StoreWire: c.via.table, Gate: faultproxy.NewGate(),
+		URL:     c.url,
+		Store:   func(*testing.T) store.Store { return c.db },
+		Kept:    func() string { return dynamolocal.Contents(c.t, c.table) + sent(c.via.queue) + c.jobBodies() },
+		Printed: c.output,
+		Stop:    c.queue.busy.Wait,
+	}
+}
+
+// schedule calls the janitor every second, until the test ends. It starts with
+// the first call.
+func (c *cloud) schedule() {
+	c.janitor = c.start("janitor")
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	c.t.Cleanup(func() { stop(); <-done })
+	go func() {
+		defer close(done)
+		for tick := time.Tick(time.Second); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick:
+				_, _ = c.janitor.invoke(ctx, scheduled) // what it fails to do, it does the next time
+			}
+		}
+	}()
+}
+
+// scheduled is the event of a schedule.
+var scheduled = events.EventBridgeEvent{DetailType: "Scheduled Event", Source: "aws.events"}
 
 // noLeak finds no secret in what was printed, or written to the queue and the
 // table.
 func (c *cloud) noLeak() {
 	c.t.Helper()
-	places := map[string]string{"the log": c.output(), "the table": sent(c.via.table), "the queue": sent(c.via.queue), "a job": ""}
-	for _, body := range c.jobs() {
-		var job jobMessage
-		if err := json.Unmarshal([]byte(body), &job); err != nil {
-			c.t.Fatal(err)
-		}
-		places["a job"] += string(job.Body)
-	}
-	for place, text := range places {
+	for place, text := range map[string]string{
+		"the log": c.output(), "the table": sent(c.via.table), "the queue": sent(c.via.queue), "a job": c.jobBodies(),
+	} {
 		for _, secret := range []string{sandbox.Marker, c.slack.SigningSecret(), c.slack.BotToken(), "/commands/T0TEST/"} {
 			if text == "" || strings.Contains(text, secret) {
 				c.t.Errorf("a secret is in %s, or nothing", place)
@@ -119,6 +109,20 @@ func (c *cloud) noLeak() {
 	if !strings.Contains(sent(c.via.slack), sandbox.Marker) {
 		c.t.Error("the search for secrets finds none where there is one")
 	}
+}
+
+// jobBodies is what the jobs say that the front has sent.
+func (c *cloud) jobBodies() string {
+	c.t.Helper()
+	all := ""
+	for _, body := range c.jobs() {
+		var job jobMessage
+		if err := json.Unmarshal([]byte(body), &job); err != nil {
+			c.t.Fatal(err)
+		}
+		all += string(job.Body) + "\n"
+	}
+	return all
 }
 
 // jobs is the messages that the front has sent.
@@ -145,13 +149,4 @@ func sent(p *faultproxy.Proxy) string {
 		all += call.Body + "\n"
 	}
 	return all
-}
-
-// told is what the audit channel says.
-func (c *cloud) told() string {
-	told := ""
-	for _, m := range c.slack.Channel(audit) {
-		told += sandbox.Text(m, sandbox.RenderOptions{Width: 1000})
-	}
-	return told
 }

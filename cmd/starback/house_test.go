@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/starback/starback/internal/dynamolocal"
 	"github.com/starback/starback/internal/faultproxy"
@@ -90,7 +87,7 @@ func onDynamoDB(t *testing.T) *keeper {
 			t.Fatal(err)
 		}
 	}
-	k.kept = func(t *testing.T) string { return string(scan(t, cfg, table)) }
+	k.kept = func(t *testing.T) string { return dynamolocal.Contents(t, table) }
 	return k
 }
 
@@ -121,36 +118,6 @@ func contents(t *testing.T, folder string) string {
 		all.Write(content)
 	}
 	return all.String()
-}
-
-// scan returns all that stands in a table, one value after the other.
-func scan(t *testing.T, cfg aws.Config, table string) []byte {
-	t.Helper()
-	var all bytes.Buffer
-	pages := dynamodb.NewScanPaginator(dynamodb.NewFromConfig(cfg), &dynamodb.ScanInput{TableName: &table})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, item := range page.Items {
-			for name, value := range item {
-				all.WriteString(name + "=")
-				switch v := value.(type) {
-				case *types.AttributeValueMemberS:
-					all.WriteString(v.Value)
-				case *types.AttributeValueMemberN:
-					all.WriteString(v.Value)
-				case *types.AttributeValueMemberB:
-					all.Write(v.Value)
-				default:
-					t.Fatalf("the attribute %s is a %T, which no store writes", name, v)
-				}
-				all.WriteByte('\n')
-			}
-		}
-	}
-	return all.Bytes()
 }
 
 // dynamoCall names a call to DynamoDB by what it is for, which its keys tell,
