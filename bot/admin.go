@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/starback/starback/broker"
@@ -195,13 +196,13 @@ func lacks(d *policy.Document, ch broker.Change) bool {
 }
 
 var (
-	mention         = regexp.MustCompile(`^<@([UW][A-Z0-9]+)>$`)
-	labelledMention = regexp.MustCompile(`<@([UW][A-Z0-9]+)\|[^<>]*>`)
+	mention         = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^<@([UW][A-Z0-9]+)>$`) })
+	labelledMention = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<@([UW][A-Z0-9]+)\|[^<>]*>`) })
 )
 
 // withoutLabels takes the names out of Slack's mentions: they may hold space,
 // and anybody can choose theirs.
-func withoutLabels(text string) string { return labelledMention.ReplaceAllString(text, "<@$1>") }
+func withoutLabels(text string) string { return labelledMention().ReplaceAllString(text, "<@$1>") }
 
 // resolveMentions turns Slack's mentions into what commands take: TEAM/USER
 // after --slack, and elsewhere the name of the user who is bound to that
@@ -216,7 +217,7 @@ func resolveMentions(ctx context.Context, a *broker.Admin, team string, words []
 				option = words[i-1]
 			}
 		}
-		found := mention.FindStringSubmatch(value)
+		found := mention().FindStringSubmatch(value)
 		if found == nil || option == "--message" {
 			out = append(out, word)
 			continue

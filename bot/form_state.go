@@ -3,6 +3,7 @@ package bot
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/starback/starback/broker/policy"
 )
@@ -56,16 +57,16 @@ func (v seenView) complete(role *policy.Role) bool {
 
 // What a link to a message is made of, as Slack writes it.
 var (
-	domainPattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,80}$`)
-	channelPattern = regexp.MustCompile(`^[A-Z0-9]{2,40}$`)
-	stampPattern   = regexp.MustCompile(`^([0-9]{1,20})\.([0-9]{6})$`)
+	domainPattern  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,80}$`) })
+	channelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z0-9]{2,40}$`) })
+	stampPattern   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]{1,20})\.([0-9]{6})$`) })
 )
 
 // permalink is the link to the message that a shortcut was chosen on; empty if
 // Slack did not say enough for one.
 func (p interaction) permalink() string {
-	stamp := stampPattern.FindStringSubmatch(p.MessageTS)
-	if stamp == nil || !domainPattern.MatchString(p.Team.Domain) || !channelPattern.MatchString(p.Channel.ID) {
+	stamp := stampPattern().FindStringSubmatch(p.MessageTS)
+	if stamp == nil || !domainPattern().MatchString(p.Team.Domain) || !channelPattern().MatchString(p.Channel.ID) {
 		return ""
 	}
 	return "https://" + p.Team.Domain + ".slack.com/archives/" + p.Channel.ID + "/p" + stamp[1] + stamp[2]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -141,7 +142,7 @@ func plain(text string) *slack.TextBlockObject {
 // bare is a text of ours without its markup, as one paragraph that can be read
 // aloud: moments are in UTC, and lines become sentences.
 func bare(mrkdwn string) string {
-	text := strings.NewReplacer("*", "", "`", "").Replace(dateToken.ReplaceAllString(mrkdwn, "$1"))
+	text := strings.NewReplacer("*", "", "`", "").Replace(dateToken().ReplaceAllString(mrkdwn, "$1"))
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		lines[i] = strings.Join(strings.Fields(line), " ")
@@ -153,7 +154,7 @@ func bare(mrkdwn string) string {
 }
 
 // dateToken is a moment as when writes it, around what stands for it.
-var dateToken = regexp.MustCompile(`<!date\^[^|>]*\|([^>]*)>`)
+var dateToken = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<!date\^[^|>]*\|([^>]*)>`) })
 
 // maxAloud is how much of a list is read aloud, in characters. Our own choice.
 const maxAloud = 1000

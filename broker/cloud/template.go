@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 	"unicode"
@@ -127,7 +128,7 @@ func permissionsOf(roles []*policy.Role, partition string, o TemplateOptions) (p
 		return permissions{}, fmt.Errorf("%s: %w", roles[0].Name, ErrNoPermissions)
 	}
 	for _, arn := range found.arns {
-		if parts := managedPolicyARN.FindStringSubmatch(arn); parts == nil || parts[1] != partition {
+		if parts := managedPolicyARN().FindStringSubmatch(arn); parts == nil || parts[1] != partition {
 			return permissions{}, fmt.Errorf("%q is not the ARN of a managed policy in the partition %s", arn, partition)
 		}
 	}
@@ -157,7 +158,7 @@ func CheckPermissions(document []byte) error {
 	if err != nil {
 		return fmt.Errorf("not an IAM policy document: %w", err)
 	}
-	for _, escape := range jsonEscape.FindAllString(compact.String(), -1) {
+	for _, escape := range jsonEscape().FindAllString(compact.String(), -1) {
 		if escape != `\\` && escape != `\"` {
 			return fmt.Errorf("the escape %s: write the character itself", escape)
 		}
@@ -176,8 +177,10 @@ func CheckPermissions(document []byte) error {
 }
 
 var (
-	managedPolicyARN = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::(?:[0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
-	jsonEscape       = regexp.MustCompile(`\\.`)
+	managedPolicyARN = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::(?:[0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
+	})
+	jsonEscape = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\\.`) })
 )
 
 // sortedSet returns list sorted and without repetitions; nil if it is empty.

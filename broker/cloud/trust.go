@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/starback/starback/broker/policy"
@@ -32,10 +33,12 @@ func (i identity) boundaryARN() string {
 	return "arn:" + i.partition + ":iam::" + i.account + ":policy" + boundaryPath + i.BoundaryName()
 }
 
-var identityARN = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):(user|role)((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+var identityARN = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):(user|role)((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+})
 
 func parseIdentity(arn string) (identity, bool) {
-	parts := identityARN.FindStringSubmatch(arn)
+	parts := identityARN().FindStringSubmatch(arn)
 	if parts == nil {
 		return identity{}, false
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,9 +47,9 @@ const (
 )
 
 var (
-	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
-	roleARN        = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+	namePattern    = expression(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	accountPattern = expression(`^[0-9]{12}$`)
+	roleARN        = expression(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
 )
 
 // maxRolePath is the longest path of an IAM role, in characters. Source: the
@@ -112,8 +111,8 @@ func (c *checker) removed(names []GroupName) {
 	given := map[GroupName]bool{}
 	for _, name := range names {
 		at := []string{"removed", string(name)}
-		if !namePattern.MatchString(string(name)) {
-			c.add(at, nil, "the name of a group must match %s", namePattern)
+		if !namePattern().MatchString(string(name)) {
+			c.add(at, nil, "the name of a group must match %s", namePattern())
 		}
 		if _, ok := c.doc.Groups[name]; ok {
 			c.add(at, nil, "the group %s was removed, and is there", quote(string(name)))
@@ -127,8 +126,8 @@ func (c *checker) removed(names []GroupName) {
 
 // name checks the name that something is filed under, and its own.
 func (c *checker) name(at []string, what, key, name string) {
-	if !namePattern.MatchString(key) {
-		c.add(at, nil, "the name of %s must match %s", article(what), namePattern)
+	if !namePattern().MatchString(key) {
+		c.add(at, nil, "the name of %s must match %s", article(what), namePattern())
 	}
 	if key != name {
 		c.add(at, nil, "the %s is called %s inside", what, quote(name))
@@ -148,7 +147,7 @@ func (c *checker) account(key AccountName, a Account) {
 	switch {
 	case a.ID == "":
 		c.missing(at(), "the account has no `id`")
-	case !accountPattern.MatchString(a.ID):
+	case !accountPattern().MatchString(a.ID):
 		c.add(at("id"), nil, "an account id is 12 digits")
 	}
 	if _, known := PartitionNamed(a.Partition); !known {
@@ -254,11 +253,11 @@ func (c *checker) target(at func(...string) []string, r *Role) {
 	case r.ARN == "":
 		c.missing(at(), "the role has no `iam_role` and no `arn`")
 		return
-	case !accountPattern.MatchString(account.ID) || !slices.Contains(partitionNames(), account.Partition):
+	case !accountPattern().MatchString(account.ID) || !slices.Contains(partitionNames(), account.Partition):
 		return // reported with the account
 	}
 	c.region(at("region"), r.Region, r.Partition)
-	parts := roleARN.FindStringSubmatch(r.ARN)
+	parts := roleARN().FindStringSubmatch(r.ARN)
 	if parts == nil || len(parts[3]) > maxRolePath {
 		c.add(at("arn"), nil, "%s is not the ARN of an IAM role", quote(r.ARN))
 		return
@@ -341,9 +340,9 @@ func (c *checker) console(at func(...string) []string, r *Role) {
 	u, err := url.Parse(r.Destination)
 	outside := func(ch rune) bool { return ch <= ' ' || ch > '~' || ch == '\\' }
 	if err != nil || u.Scheme != "https" || u.User != nil || strings.ContainsFunc(r.Destination, outside) ||
-		u.Host != host && !(strings.HasSuffix(u.Host, "."+host) && consoleSubdomain.MatchString(strings.TrimSuffix(u.Host, "."+host))) {
+		u.Host != host && !(strings.HasSuffix(u.Host, "."+host) && consoleSubdomain().MatchString(strings.TrimSuffix(u.Host, "."+host))) {
 		c.add(at("destination"), nil, "`destination` must be an https page of %s", host)
 	}
 }
 
-var consoleSubdomain = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*$`)
+var consoleSubdomain = expression(`^[a-z0-9-]+(\.[a-z0-9-]+)*$`)

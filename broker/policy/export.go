@@ -3,7 +3,6 @@ package policy
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -144,14 +143,14 @@ func (p *part) flow() string {
 }
 
 var (
-	plainPattern = regexp.MustCompile(`^[A-Za-z](?: ?[\w./@=-])*$`)
-	yamlWords    = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|y|n|null|nan|inf)$`) // of YAML 1.1 or 1.2
+	plainPattern = expression(`^[A-Za-z](?: ?[\w./@=-])*$`)
+	yamlWords    = expression(`^(?i:true|false|yes|no|on|off|y|n|null|nan|inf)$`) // of YAML 1.1 or 1.2
 )
 
 // yamlText writes s as YAML that is read as text: in quotes, unless it is
 // plainly words.
 func yamlText(s string) string {
-	if plainPattern.MatchString(s) && !yamlWords.MatchString(s) {
+	if plainPattern().MatchString(s) && !yamlWords().MatchString(s) {
 		return s
 	}
 	return inQuotes(s)

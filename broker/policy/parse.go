@@ -261,7 +261,7 @@ func (p *parser) target(f form, r *Role, accounts map[AccountName]Account) {
 
 // accountOf returns the one account that arn is in.
 func (p *parser) accountOf(f form, arn string) AccountName {
-	parts := roleARN.FindStringSubmatch(arn)
+	parts := roleARN().FindStringSubmatch(arn)
 	if parts == nil {
 		f.report(f.where("arn"), nil, "%s is not the ARN of an IAM role", quote(arn))
 		return ""

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -59,8 +58,8 @@ func partitionNames() []string {
 var (
 	// regionPattern is the form of all names of Regions, and ownRegion that of
 	// those without a prefix that tells their Partition.
-	regionPattern = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-	ownRegion     = regexp.MustCompile(`^[a-z]{2}-[a-z]+-[0-9]{1,2}$`)
+	regionPattern = expression(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+	ownRegion     = expression(`^[a-z]{2}-[a-z]+-[0-9]{1,2}$`)
 )
 
 // partitionOf returns the Partition that a Region is in, whether or not the
@@ -68,8 +67,8 @@ var (
 func partitionOf(region string) (Partition, bool) {
 	for _, p := range partitions {
 		if p.prefix != "" && strings.HasPrefix(region, p.prefix) {
-			return p, regionPattern.MatchString(region)
+			return p, regionPattern().MatchString(region)
 		}
 	}
-	return partitions[0], ownRegion.MatchString(region)
+	return partitions[0], ownRegion().MatchString(region)
 }

@@ -29,7 +29,7 @@ type RoleName string
 type UserName string
 
 // Valid says whether n may be a user's name.
-func (n UserName) Valid() bool { return userPattern.MatchString(string(n)) }
+func (n UserName) Valid() bool { return userPattern().MatchString(string(n)) }
 
 // Limits that AWS sets on a session. Source: the AssumeRole API reference.
 const (

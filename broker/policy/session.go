@@ -16,9 +16,9 @@ var (
 	policyKeys    = []string{"Version", "Id", "Statement"}
 	statementKeys = []string{"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 
-	sidPattern      = regexp.MustCompile(`^[A-Za-z0-9]*$`)
-	actionPattern   = regexp.MustCompile(`^(\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+)$`)
-	resourcePattern = regexp.MustCompile(`^(\*|arn:[a-z*?-]+:[^:]*:[^:]*:[^:]*:.+)$`)
+	sidPattern      = expression(`^[A-Za-z0-9]*$`)
+	actionPattern   = expression(`^(\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+)$`)
+	resourcePattern = expression(`^(\*|arn:[a-z*?-]+:[^:]*:[^:]*:[^:]*:.+)$`)
 )
 
 // A documentKind is what an IAM policy document is for.
@@ -116,7 +116,7 @@ func (c documentChecker) statement(n *node) {
 		}
 	}
 	n.only(c.problems, statementKeys...)
-	if sid := n.get("Sid"); sid != nil && (sid.kind != isText || !sidPattern.MatchString(sid.text)) {
+	if sid := n.get("Sid"); sid != nil && (sid.kind != isText || !sidPattern().MatchString(sid.text)) {
 		c.add(sid.at, nil, "`Sid` must be letters and digits")
 	}
 	switch effect := n.get("Effect"); {
@@ -125,8 +125,8 @@ func (c documentChecker) statement(n *node) {
 	case effect.kind != isText || effect.text != "Allow" && effect.text != "Deny":
 		c.add(effect.at, nil, "`Effect` must be \"Allow\" or \"Deny\"")
 	}
-	c.one(n, "Action", "NotAction", actionPattern, `an action such as "s3:GetObject"`)
-	c.one(n, "Resource", "NotResource", resourcePattern, `"*" or an ARN of six parts`)
+	c.one(n, "Action", "NotAction", actionPattern(), `an action such as "s3:GetObject"`)
+	c.one(n, "Resource", "NotResource", resourcePattern(), `"*" or an ARN of six parts`)
 	for _, key := range []string{"Resource", "NotResource"} {
 		for _, item := range texts(n.get(key)) {
 			c.partition(item)
@@ -140,7 +140,7 @@ func (c documentChecker) statement(n *node) {
 // partition checks that the partition in an ARN is one of AWS's, or a pattern.
 func (c documentChecker) partition(n *node) {
 	partition := splitARN(n.text).partition
-	if _, known := PartitionNamed(partition); !known && !wild(partition) && resourcePattern.MatchString(n.text) {
+	if _, known := PartitionNamed(partition); !known && !wild(partition) && resourcePattern().MatchString(n.text) {
 		c.add(n.at, oneOf(partition, partitionNames()...), "AWS has no partition %s", quote(partition))
 	}
 }
@@ -264,18 +264,18 @@ const (
 )
 
 var (
-	policyARN         = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
-	externalIDPattern = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+	policyARN         = expression(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}|aws):policy(?:/[\w+=,.@-]+)+$`)
+	externalIDPattern = expression(`^[\w+=,.@:/-]+$`)
 	// AWS takes \p{Z}: the line and paragraph separators among it are refused
 	// in every text.
-	tagPattern = regexp.MustCompile(`^[\p{L}\p{Zs}\p{N}_.:/=+\-@]*$`)
+	tagPattern = expression(`^[\p{L}\p{Zs}\p{N}_.:/=+\-@]*$`)
 )
 
 // session checks what else AssumeRole is given, and what the IAM role may do.
 func (c *checker) session(at func(...string) []string, r *Role) {
 	c.arns(at, "session_policy_arns", r, r.SessionPolicyARNs, MaxSessionPolicyARNs)
 	c.arns(at, "permission_arns", r, r.PermissionARNs, MaxPermissionARNs)
-	if n := len(r.ExternalID); n > 0 && (n < minExternalID || n > maxExternalID || !externalIDPattern.MatchString(r.ExternalID)) {
+	if n := len(r.ExternalID); n > 0 && (n < minExternalID || n > maxExternalID || !externalIDPattern().MatchString(r.ExternalID)) {
 		c.add(at("external_id"), nil, "`external_id` must be 2 to 1,224 letters, digits and +=,.@:/-_")
 	}
 	c.tags(at, r)
@@ -290,7 +290,7 @@ func (c *checker) arns(at func(...string) []string, key string, r *Role, arns []
 	given := map[string]bool{}
 	for _, arn := range arns {
 		here := at(key, arn)
-		parts := policyARN.FindStringSubmatch(arn)
+		parts := policyARN().FindStringSubmatch(arn)
 		switch {
 		case given[arn]:
 			c.add(here, nil, "%s is listed twice", quote(arn))
@@ -331,5 +331,5 @@ func (c *checker) tags(at func(...string) []string, r *Role) {
 
 func tagText(s string, least, most int) bool {
 	n := utf8.RuneCountInString(s)
-	return n >= least && n <= most && tagPattern.MatchString(s)
+	return n >= least && n <= most && tagPattern().MatchString(s)
 }

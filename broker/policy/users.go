@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"regexp"
 	"strings"
 	"time"
 )
@@ -20,9 +19,9 @@ type User struct {
 }
 
 var (
-	userPattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,31}$`)
-	slackPattern = regexp.MustCompile(`^[TE][A-Z0-9]{1,30}/[UW][A-Z0-9]{1,30}$`)
-	emailPattern = regexp.MustCompile("^[!#-'*+/-9=?A-Z^-~.-]{1,64}@[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$")
+	userPattern  = expression(`^[a-z0-9][a-z0-9._-]{1,31}$`)
+	slackPattern = expression(`^[TE][A-Z0-9]{1,30}/[UW][A-Z0-9]{1,30}$`)
+	emailPattern = expression("^[!#-'*+/-9=?A-Z^-~.-]{1,64}@[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$")
 )
 
 func (p *parser) user(e entry) User {
@@ -55,13 +54,13 @@ func checkUsers(d *Document, users []User) []finding {
 	bySlack, byEmail := map[string]UserName{}, map[string]UserName{}
 	for _, u := range users {
 		at := func(steps ...string) []string { return append([]string{"users", string(u.Name)}, steps...) }
-		if !userPattern.MatchString(string(u.Name)) {
-			c.add(at(), nil, "the name of a user must match %s", userPattern)
+		if !userPattern().MatchString(string(u.Name)) {
+			c.add(at(), nil, "the name of a user must match %s", userPattern())
 		}
-		if u.Slack != "" && !slackPattern.MatchString(u.Slack) {
+		if u.Slack != "" && !slackPattern().MatchString(u.Slack) {
 			c.add(at("slack"), hint("write team/user, as in T012AB/U0456"), "%s is not a Slack identity", quote(u.Slack))
 		}
-		if u.Email != "" && !emailPattern.MatchString(u.Email) {
+		if u.Email != "" && !emailPattern().MatchString(u.Email) {
 			c.add(at("email"), nil, "%s is not an e-mail address", quote(u.Email))
 		}
 		c.unshared(at("slack"), bySlack, u.Slack, u.Name)

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -94,11 +93,11 @@ func (b *bound) narrow(values *node, looser, stricter func(time.Time, time.Time)
 }
 
 // epochPattern leaves out years.
-var epochPattern = regexp.MustCompile(`^[0-9]{9,11}$`)
+var epochPattern = expression(`^[0-9]{9,11}$`)
 
 // conditionTime reads a date as IAM does: ISO 8601, or seconds since 1970.
 func conditionTime(s string) (time.Time, bool) {
-	if epochPattern.MatchString(s) {
+	if epochPattern().MatchString(s) {
 		seconds, err := strconv.ParseInt(s, 10, 64)
 		return time.Unix(seconds, 0), err == nil
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -31,12 +30,12 @@ func ParseDuration(s string) (time.Duration, error) {
 }
 
 // Five digits of each unit cannot overflow a time.Duration.
-var durationPattern = regexp.MustCompile(`^(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?$`)
+var durationPattern = expression(`^(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?$`)
 
 // parseDuration reads a positive duration of days of 24 hours, hours and
 // minutes.
 func parseDuration(s string) (time.Duration, bool) {
-	parts := durationPattern.FindStringSubmatch(s)
+	parts := durationPattern().FindStringSubmatch(s)
 	if parts == nil {
 		return 0, false
 	}

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -110,10 +111,13 @@ type Config struct {
 	SignIn                            string // empty: AWS's own
 }
 
-var (
-	teamWord    = regexp.MustCompile(`^[TE][A-Z0-9]{1,31}$`)
-	channelWord = regexp.MustCompile(`^[CG][A-Z0-9]{1,31}$`)
-)
+// slackID says whether s is an id of Slack's that begins with one of first: of
+// a team or enterprise, T or E; of a channel, C or G.
+func slackID(s, first string) bool {
+	const most = 32 // bytes, our own limit
+	return len(s) > 1 && len(s) <= most && strings.ContainsRune(first, rune(s[0])) &&
+		strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}
 
 // Check makes a Config of Settings for a program that does everything, without
 // touching the network. All that is wrong is said at once, a line each.
@@ -159,7 +163,7 @@ func (s Settings) check(needed ...string) (Config, error) {
 		wrong(Teams, "not set; name the Slack team ids (T…) or the enterprise id (E…) to serve")
 	}
 	for _, team := range c.Teams {
-		if !teamWord.MatchString(team) {
+		if !slackID(team, "TE") {
 			wrong(Teams, "%q is not a team or enterprise id such as T012AB", team)
 		}
 	}
@@ -185,7 +189,7 @@ func (s Settings) check(needed ...string) (Config, error) {
 		wrong(Base, `neither "default" nor "ssm:/path"`) // not shown: it could be a key, pasted here by mistake
 	}
 	for _, name := range []string{Audit, Approvals} {
-		if s[name] != "" && !channelWord.MatchString(s[name]) {
+		if s[name] != "" && !slackID(s[name], "CG") {
 			wrong(name, "%q is not a channel id such as C012AB; a name will not do", s[name])
 		}
 	}
@@ -213,7 +217,9 @@ func StoreSpec(value string) (store.Spec, error) {
 
 // vendorHost are the hosts of the services that Starback calls: AWS's names for
 // them, and none that a customer could have AWS answer on.
-var vendorHost = regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?(?:sts|iam|ssm|dynamodb|sqs)(?:-fips)?\.(?:[a-z0-9-]+\.)?(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$`)
+var vendorHost = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?(?:sts|iam|ssm|dynamodb|sqs)(?:-fips)?\.(?:[a-z0-9-]+\.)?(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$`)
+})
 
 // CheckEndpoints refuses AWS endpoints that are neither AWS's nor on this
 // machine: whoever answers there is given credentials.
@@ -225,7 +231,7 @@ func CheckEndpoints(environ []string) error {
 			continue
 		}
 		u, err := url.Parse(value)
-		vendor := err == nil && u.Scheme == "https" && u.User == nil && vendorHost.MatchString(u.Hostname())
+		vendor := err == nil && u.Scheme == "https" && u.User == nil && vendorHost().MatchString(u.Hostname())
 		if !vendor && OnLoopback(value) != nil {
 			problems = append(problems, fmt.Errorf("%s: an endpoint must be AWS's own over https, or on this machine", name))
 		}
