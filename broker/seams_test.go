@@ -169,12 +169,15 @@ func (d *directory) Profile(_ context.Context, id broker.SlackID) (broker.Profil
 // A teller remembers what it was told to tell. Its answer is "thread", unless
 // there is another.
 type teller struct {
+	mu     sync.Mutex // of told, while it is told
 	told   []broker.Telling
 	answer func(broker.Telling) (string, error)
 }
 
 func (t *teller) Tell(_ context.Context, telling broker.Telling) (string, error) {
+	t.mu.Lock()
 	t.told = append(t.told, telling)
+	t.mu.Unlock()
 	if t.answer != nil {
 		return t.answer(telling)
 	}
