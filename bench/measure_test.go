@@ -50,6 +50,18 @@ func measure(t testing.TB, ops int, op func()) cost {
 	return cost{wall: time.Since(began) / n, cpu: (processorTime(t) - worked) / n}
 }
 
+// measureMedian returns the wall time that the median of ops operations took.
+func measureMedian(ops int, op func()) time.Duration {
+	runtime.GC()
+	took := make([]float64, ops)
+	for i := range took {
+		began := time.Now()
+		op()
+		took[i] = time.Since(began).Seconds()
+	}
+	return time.Duration(quantile(took, 0.5) * float64(time.Second))
+}
+
 // processorTime is what the process has used so far.
 func processorTime(t testing.TB) time.Duration {
 	t.Helper()

@@ -147,15 +147,15 @@ func (p populated) open(t testing.TB) *sql.DB {
 
 // amongUsers compares finding out who a caller is and deciding on what they
 // ask for among many users, groups and roles with doing so among few. Each
-// time it is another user's turn.
+// time it is another user's turn, and the median decision counts.
 func amongUsers(t testing.TB, e effort) []figure {
 	large, small := sizes()
 	turn := 0
-	deciding := func(n size) func() cost {
+	deciding := func(n size) func() time.Duration {
 		p := populate(t, n)
 		role := n.question(n.policy(), p.now).Asked.Role
-		return func() cost {
-			return measure(t, 10*e.ops, func() {
+		return func() time.Duration {
+			return measureMedian(10*e.ops, func() {
 				turn++
 				slack := broker.SlackID{Team: team, User: fmt.Sprintf("U%06d", turn*7919%n.users)}
 				facts, err := p.Identify(t.Context(), slack)
@@ -169,7 +169,7 @@ func amongUsers(t testing.TB, e effort) []figure {
 		}
 	}
 	ours, yardstick := deciding(large), deciding(small)
-	return []figure{newFigure("Identify and Decide among 100,000 users ÷ among 1,000", compare(e.rounds, ours, yardstick), wall, micros)}
+	return []figure{newFigure("Identify and Decide among 100,000 users ÷ among 1,000", compare(e.rounds, ours, yardstick), time.Duration.Seconds, micros)}
 }
 
 // largePolicy measures what a policy of 2,000 groups and 10,000 roles costs:
