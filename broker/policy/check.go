@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,8 +15,8 @@ import (
 type finding struct {
 	path    []string // "roles", "prod-admin", "max_duration"
 	message string
-	suggest func() string // may be nil
-	missing bool          // something is missing from the mapping at path
+	suggest suggestion
+	missing bool // something is missing from the mapping at path
 }
 
 // Error returns the finding on one line.
@@ -27,13 +28,13 @@ type checker struct {
 	found []finding
 }
 
-func (c *checker) add(path []string, suggest func() string, format string, args ...any) {
-	c.found = append(c.found, finding{path: path, message: fmt.Sprintf(format, args...), suggest: suggest})
+func (c *checker) add(path []string, suggest suggestion, format string, args ...any) {
+	c.found = append(c.found, finding{path, fmt.Sprintf(format, args...), suggest, false})
 }
 
 // missing reports that the mapping at path lacks something.
-func (c *checker) missing(path []string, format string, args ...any) {
-	c.found = append(c.found, finding{path: path, message: fmt.Sprintf(format, args...), missing: true})
+func (c *checker) missing(path []string, suggest suggestion, format string, args ...any) {
+	c.found = append(c.found, finding{path, fmt.Sprintf(format, args...), suggest, true})
 }
 
 // Limits of our own.
@@ -77,7 +78,7 @@ func checkStored(d *Document) []finding {
 func check(d *Document) []finding {
 	c := &checker{doc: d}
 	if d == nil {
-		c.add(nil, nil, "there is no document")
+		c.add(nil, onlyStored, "there is no document")
 		return c.found
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Accounts)) {
@@ -93,17 +94,25 @@ func check(d *Document) []finding {
 	}
 	c.cycles()
 	if len(d.Admins) == 0 {
-		c.missing([]string{"admins"}, "no group administers Starback: `admins` must name one")
+		c.missing([]string{"admins"}, hint("name one, as in admins: [platform]"), "no group administers Starback")
 	}
 	c.groups([]string{"admins"}, d.Admins)
 	if l := d.Settings.UserLifetime; l < minUserLifetime || l > maxUserLifetime {
-		c.add([]string{"settings", "user_lifetime"}, nil, "`user_lifetime` must be from 1h to 400d")
+		c.add([]string{"settings", "user_lifetime"}, lifetime(l), "`user_lifetime` must be from 1h to 400d")
 	}
 	if l := d.Settings.TokenLifetime; l != 0 && (l < minTokenLifetime || l > maxTokenLifetime) {
-		c.add([]string{"settings", "token_lifetime"}, nil, "`token_lifetime` must be from 1h to 400d")
+		c.add([]string{"settings", "token_lifetime"}, lifetime(l), "`token_lifetime` must be from 1h to 400d")
 	}
 	c.removed(d.Removed)
 	return c.found
+}
+
+// lifetime suggests the nearest lifetime that a setting can have.
+func lifetime(d time.Duration) suggestion {
+	if d < time.Hour {
+		return hint("write 1h")
+	}
+	return hint("write 400d")
 }
 
 // removed checks the names of Groups that are no more.
@@ -112,13 +121,13 @@ func (c *checker) removed(names []GroupName) {
 	for _, name := range names {
 		at := []string{"removed", string(name)}
 		if !namePattern().MatchString(string(name)) {
-			c.add(at, nil, "the name of a group must match %s", namePattern())
+			c.add(at, onlyStored, "the name of a group must match %s", namePattern())
 		}
 		if _, ok := c.doc.Groups[name]; ok {
-			c.add(at, nil, "the group %s was removed, and is there", quote(string(name)))
+			c.add(at, onlyStored, "the group %s was removed, and is there", quote(string(name)))
 		}
 		if given[name] {
-			c.add(at, nil, "%s is listed twice", quote(string(name)))
+			c.add(at, onlyStored, "%s is listed twice", quote(string(name)))
 		}
 		given[name] = true
 	}
@@ -127,10 +136,10 @@ func (c *checker) removed(names []GroupName) {
 // name checks the name that something is filed under, and its own.
 func (c *checker) name(at []string, what, key, name string) {
 	if !namePattern().MatchString(key) {
-		c.add(at, nil, "the name of %s must match %s", article(what), namePattern())
+		c.add(at, nameLike(key, namePattern()), "the name of %s must match %s", article(what), namePattern())
 	}
 	if key != name {
-		c.add(at, nil, "the %s is called %s inside", what, quote(name))
+		c.add(at, onlyStored, "the %s is called %s inside", what, quote(name))
 	}
 }
 
@@ -146,14 +155,28 @@ func (c *checker) account(key AccountName, a Account) {
 	c.name(at(), "account", string(key), string(a.Name))
 	switch {
 	case a.ID == "":
-		c.missing(at(), "the account has no `id`")
+		c.missing(at(), hint("add it: 12 digits, in quotes"), "the account has no `id`")
 	case !accountPattern().MatchString(a.ID):
-		c.add(at("id"), nil, "an account id is 12 digits")
+		c.add(at("id"), accountID(a.ID), "an account id is 12 digits")
 	}
 	if _, known := PartitionNamed(a.Partition); !known {
 		c.add(at("partition"), oneOf(a.Partition, partitionNames()...), "AWS has no partition %s", quote(a.Partition))
 	}
 	c.region(at("region"), a.Region, a.Partition)
+}
+
+// accountID suggests what an account's id was meant to be.
+func accountID(s string) suggestion {
+	digits := strings.Map(func(r rune) rune {
+		if r == '-' || r == ' ' {
+			return -1
+		}
+		return r
+	}, s)
+	if accountPattern().MatchString(digits) {
+		return hint(`write "` + digits + `"`)
+	}
+	return hint("see `aws sts get-caller-identity`")
 }
 
 // region checks a region, if there is one, against its partition.
@@ -174,18 +197,18 @@ func (c *checker) grants(at []string, grants []Grant) {
 		here := append(slices.Clone(at), string(g.Role))
 		c.roleNamed(here, g.Role)
 		if given[g.Role] {
-			c.add(here, nil, "%s is granted twice", quote(string(g.Role)))
+			c.add(here, onlyStored, "%s is granted twice", quote(string(g.Role)))
 		}
 		given[g.Role] = true
 		if !g.Expires.IsZero() && !plausible(g.Expires) {
-			c.add(here, nil, "the grant's end is not between the years %d and %d", firstYear, lastYear)
+			c.add(here, onlyStored, "the grant's end is not between the years %d and %d", firstYear, lastYear)
 		}
 	}
 }
 
 func (c *checker) roleNamed(at []string, name RoleName) {
 	if c.doc.Roles[name] == nil {
-		c.add(at, nearestKey(string(name), c.doc.Roles), "there is no role %s", quote(string(name)))
+		c.add(at, nearestKey(string(name), c.doc.Roles, "define it under `roles`, or take it out"), "there is no role %s", quote(string(name)))
 	}
 }
 
@@ -195,7 +218,7 @@ func (c *checker) groups(at []string, groups []GroupName) {
 		here := append(slices.Clone(at), string(name))
 		c.group(here, name)
 		if given[name] {
-			c.add(here, nil, "%s is listed twice", quote(string(name)))
+			c.add(here, onlyStored, "%s is listed twice", quote(string(name)))
 		}
 		given[name] = true
 	}
@@ -203,31 +226,31 @@ func (c *checker) groups(at []string, groups []GroupName) {
 
 func (c *checker) group(at []string, name GroupName) {
 	if _, ok := c.doc.Groups[name]; !ok {
-		c.add(at, nearestKey(string(name), c.doc.Groups), "there is no group %s", quote(string(name)))
+		c.add(at, nearestKey(string(name), c.doc.Groups, "define it under `groups`, or take it out"), "there is no group %s", quote(string(name)))
 	}
 }
 
 func (c *checker) role(key RoleName, r *Role) {
 	at := func(steps ...string) []string { return append([]string{"roles", string(key)}, steps...) }
 	if r == nil {
-		c.add(at(), nil, "the role is empty")
+		c.add(at(), onlyStored, "the role is empty")
 		return
 	}
 	c.name(at(), "role", string(key), string(r.Name))
 	if slices.Contains(verbs, string(key)) {
-		c.add(at(), nil, "%s is a command's first word, so no role can be called that", quote(string(key)))
+		c.add(at(), hint("call it prod-"+string(key)), "%s is a command's first word, so no role can be called that", quote(string(key)))
 	} else if _, ok := parseDuration(string(key)); ok {
-		c.add(at(), nil, "%s is a duration, so no role can be called that", quote(string(key)))
+		c.add(at(), hint("call it prod-"+string(key)), "%s is a duration, so no role can be called that", quote(string(key)))
 	}
 	if !utf8.ValidString(r.Description) || strings.ContainsFunc(r.Description, unsafeRune) {
-		c.add(at("description"), nil, "the description holds control characters")
+		c.add(at("description"), onlyStored, "the description holds control characters")
 	}
 	c.target(at, r)
 	given := map[RoleName]bool{}
 	for _, name := range r.Includes {
 		c.roleNamed(at("includes", string(name)), name)
 		if given[name] {
-			c.add(at("includes", string(name)), nil, "%s is listed twice", quote(string(name)))
+			c.add(at("includes", string(name)), onlyStored, "%s is listed twice", quote(string(name)))
 		}
 		given[name] = true
 	}
@@ -241,17 +264,17 @@ func (c *checker) target(at func(...string) []string, r *Role) {
 	account, ok := c.doc.Accounts[r.Account]
 	switch {
 	case r.Account == "":
-		c.missing(at(), "the role has no `account`")
+		c.missing(at(), hint("add it, with a name from `accounts`"), "the role has no `account`")
 		return
 	case !ok:
-		c.add(at("account"), nearestKey(string(r.Account), c.doc.Accounts),
+		c.add(at("account"), nearestKey(string(r.Account), c.doc.Accounts, "list it under `accounts`"),
 			"there is no account %s", quote(string(r.Account)))
 		return
 	case r.AccountID != account.ID || r.Partition != account.Partition:
-		c.add(at("account"), nil, "the role's account id or partition is not the account's")
+		c.add(at("account"), onlyStored, "the role's account id or partition is not the account's")
 		return
 	case r.ARN == "":
-		c.missing(at(), "the role has no `iam_role` and no `arn`")
+		c.missing(at(), hint("add `iam_role`, with its name in IAM"), "the role has no `iam_role` and no `arn`")
 		return
 	case !accountPattern().MatchString(account.ID) || !slices.Contains(partitionNames(), account.Partition):
 		return // reported with the account
@@ -259,16 +282,35 @@ func (c *checker) target(at func(...string) []string, r *Role) {
 	c.region(at("region"), r.Region, r.Partition)
 	parts := roleARN().FindStringSubmatch(r.ARN)
 	if parts == nil || len(parts[3]) > maxRolePath {
-		c.add(at("arn"), nil, "%s is not the ARN of an IAM role", quote(r.ARN))
+		c.add(at("arn"), arnMeant(r.ARN, "arn:"+r.Partition+":iam::"+r.AccountID+":role/"), "%s is not the ARN of an IAM role", quote(r.ARN))
 		return
 	}
 	partition, id, path, name := parts[1], parts[2], parts[3], parts[4]
 	switch {
 	case partition != r.Partition || id != r.AccountID:
-		c.add(at("arn"), nil, "the ARN is not in the account %s, which is %s in %s", quote(string(r.Account)), r.AccountID, r.Partition)
+		c.add(at("arn"), c.accountWith(partition, id), "the ARN is not in the account %s, which is %s in %s", quote(string(r.Account)), r.AccountID, r.Partition)
 	case ours(path, name):
-		c.add(at("arn"), nil, "%s is one of Starback's own roles, which nobody may request", quote(name))
+		c.add(at("arn"), hint("make an IAM role for people, and name that"), "%s is one of Starback's own roles, which nobody may request", quote(name))
 	}
+}
+
+// arnMeant suggests what the ARN of an IAM role was meant to be, by how those of
+// its account begin.
+func arnMeant(arn, lead string) suggestion {
+	if strings.HasPrefix(arn, lead) {
+		return hint("write its path and name as in team/Admin: letters, digits and +=,.@_-")
+	}
+	return hint("write it as in " + lead + "team/Admin")
+}
+
+// accountWith suggests the account that an ARN is in.
+func (c *checker) accountWith(partition, id string) suggestion {
+	for _, name := range slices.Sorted(maps.Keys(c.doc.Accounts)) {
+		if a := c.doc.Accounts[name]; a.Partition == partition && a.ID == id {
+			return hint("write account: " + string(name))
+		}
+	}
+	return hint("list its account under `accounts`, and name that")
 }
 
 // ours says whether an IAM role is Starback's own: one of its functions, or one
@@ -283,40 +325,40 @@ func ours(path, name string) bool {
 func (c *checker) conditions(at func(...string) []string, r *Role) {
 	switch {
 	case r.MaxDuration == 0:
-		c.missing(at(), "the role has no `max_duration`")
+		c.missing(at(), hint("add it, as in max_duration: 4h"), "the role has no `max_duration`")
 	case r.MaxDuration < MinDuration || r.MaxDuration > MaxDuration:
-		c.add(at("max_duration"), nil, "`max_duration` must be from %s to %s", durationText(MinDuration), durationText(MaxDuration))
+		c.add(at("max_duration"), within(r.MaxDuration, MinDuration, MaxDuration), "`max_duration` must be from %s to %s", durationText(MinDuration), durationText(MaxDuration))
 	case r.DefaultDuration < MinDuration || r.DefaultDuration > r.MaxDuration:
-		c.add(at("default_duration"), nil, "`default_duration` must be from %s to %s, the role's `max_duration`",
+		c.add(at("default_duration"), within(r.DefaultDuration, MinDuration, r.MaxDuration), "`default_duration` must be from %s to %s, the role's `max_duration`",
 			durationText(MinDuration), durationText(r.MaxDuration))
 	}
 	if r.Ticket != nil && (r.Ticket.String() == "" || strings.ContainsFunc(r.Ticket.String(), unsafeRune)) {
-		c.add(at("ticket"), nil, "the pattern is empty or holds control characters")
+		c.add(at("ticket"), onlyStored, "the pattern is empty or holds control characters")
 	}
 	if r.Approval == nil {
 		return
 	}
 	if len(r.Approval.By) == 0 {
-		c.add(at("approval", "by"), nil, "`by` must name the groups whose members approve")
+		c.add(at("approval", "by"), hint("write it as in by: [sre-leads]"), "`by` must name the groups whose members approve")
 	}
 	c.groups(at("approval", "by"), r.Approval.By)
 	if n := r.Approval.Count; n < 1 || n > maxApprovers {
-		c.add(at("approval", "count"), nil, "`count` must be from 1 to %d", maxApprovers)
+		c.add(at("approval", "count"), hint("write "+strconv.Itoa(min(max(n, 1), maxApprovers))), "`count` must be from 1 to %d", maxApprovers)
 	}
 	c.wait(at("approval", "within"), r.Approval.Within)
 	c.wait(at("approval", "claim_within"), r.Approval.ClaimWithin)
 	c.groups(at("approval", "escalate_to"), r.Approval.EscalateTo)
 	switch after := r.Approval.EscalateAfter; {
 	case after != 0 && len(r.Approval.EscalateTo) == 0:
-		c.add(at("approval", "escalate_after"), nil, "`escalate_after` is for an approval with `escalate_to`")
+		c.add(at("approval", "escalate_after"), hint("add that, or take this out"), "`escalate_after` is for an approval with `escalate_to`")
 	case len(r.Approval.EscalateTo) > 0 && (after <= 0 || after >= r.Approval.Within):
-		c.add(at("approval", "escalate_after"), nil, "`escalate_after` must be less than `within`")
+		c.add(at("approval", "escalate_after"), hint("leave it out: it is half of that then"), "`escalate_after` must be less than `within`")
 	}
 }
 
 func (c *checker) wait(at []string, d time.Duration) {
 	if d <= 0 || d > maxWait {
-		c.add(at, nil, "%s must be at most %s", quote(at[len(at)-1]), durationText(maxWait))
+		c.add(at, within(d, time.Minute, maxWait), "%s must be at most %s", quote(at[len(at)-1]), durationText(maxWait))
 	}
 }
 
@@ -341,7 +383,7 @@ func (c *checker) console(at func(...string) []string, r *Role) {
 	outside := func(ch rune) bool { return ch <= ' ' || ch > '~' || ch == '\\' }
 	if err != nil || u.Scheme != "https" || u.User != nil || strings.ContainsFunc(r.Destination, outside) ||
 		u.Host != host && !(strings.HasSuffix(u.Host, "."+host) && consoleSubdomain().MatchString(strings.TrimSuffix(u.Host, "."+host))) {
-		c.add(at("destination"), nil, "`destination` must be an https page of %s", host)
+		c.add(at("destination"), hint("write it as in https://"+host+"/ec2/home"), "`destination` must be an https page of %s", host)
 	}
 }
 

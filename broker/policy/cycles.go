@@ -32,7 +32,7 @@ func (w *walk) visit(name RoleName) {
 	w.stack = append(w.stack, name)
 	for _, next := range slices.Sorted(slices.Values(role.Includes)) {
 		if depth, open := w.depth[next]; open {
-			w.add([]string{"roles", string(name), "includes", string(next)}, nil,
+			w.add([]string{"roles", string(name), "includes", string(next)}, hint("take one of these steps out"),
 				"the includes form a cycle: %s", cycleText(w.stack[depth:]))
 			continue
 		}

@@ -215,7 +215,7 @@ func lastAdmins(name GroupName) error {
 
 // meant returns a suggestion to add to a sentence, or nothing.
 func meant[T ~string](word T, names []T) string {
-	if suggestion := didYouMean(string(word), names)(); suggestion != "" {
+	if suggestion := didYouMean(string(word), names, "").words(); suggestion != "" {
 		return "; " + suggestion
 	}
 	return ""
@@ -227,11 +227,7 @@ func checked(d *Document) (*Document, error) {
 	if len(found) == 0 {
 		return d, nil
 	}
-	sentence := found[0].message
-	if found[0].suggest != nil {
-		sentence = strings.TrimSuffix(sentence+"; "+found[0].suggest(), "; ")
-	}
-	return nil, refuse(ErrMeaningless, "%s", sentence)
+	return nil, refuse(ErrMeaningless, "%s", strings.TrimSuffix(found[0].message+"; "+found[0].suggest.words(), "; "))
 }
 
 // union returns what is in one of lists, sorted, each once; nil if that is

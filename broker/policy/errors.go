@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -14,8 +16,9 @@ import (
 // mends in one sitting.
 const maxErrors = 50
 
-// maxSourceLine is the longest line, in characters, that an Error quotes.
-const maxSourceLine = 200
+// sourceWidth is how much of a line, in characters, an Error quotes: what fits
+// on a wide screen.
+const sourceWidth = 160
 
 // An Error is one problem in a policy file, or in an IAM policy file that it
 // names; or a warning about one.
@@ -25,7 +28,8 @@ type Error struct {
 	Column     int    `json:"column"`               // from 1, in characters
 	Message    string `json:"message"`              // "unknown key `x`"
 	Suggestion string `json:"suggestion,omitempty"` // "did you mean `y`?"
-	Source     string `json:"source,omitempty"`     // the line; empty when it is over 200 characters long
+	Source     string `json:"source,omitempty"`     // the line, or 160 characters of it around the column, with … where it is cut
+	Skipped    int    `json:"skipped,omitempty"`    // how many characters of the line are before Source
 }
 
 // Error returns the problem on one line:
@@ -45,7 +49,7 @@ func (e *Error) Detail() string {
 	}
 	// A tab stays a tab, so that the caret lines up however wide it is shown.
 	lead := []rune(e.Source)
-	lead = lead[:min(max(e.Column-1, 0), len(lead))]
+	lead = lead[:min(max(e.Column-1-e.Skipped, 0), len(lead))]
 	for i, r := range lead {
 		if r != '\t' {
 			lead[i] = ' '
@@ -102,11 +106,19 @@ type position struct {
 	line, column int
 }
 
+// A suggestion says what to do about a problem. It is worked out only for one
+// that is reported.
+type suggestion struct{ words func() string }
+
+// onlyStored stands where a suggestion would, for what a stored document alone
+// can have: nobody mends that by hand.
+var onlyStored = hint("")
+
 // A problem is an Error in the making.
 type problem struct {
 	at      position
 	message string
-	suggest func() string // may be nil; called only for a problem that is reported
+	suggest suggestion
 }
 
 // problems collects what is wrong with a file.
@@ -117,7 +129,7 @@ type problems struct {
 }
 
 // add records a problem, with what would mend it.
-func (ps *problems) add(at position, suggest func() string, format string, args ...any) {
+func (ps *problems) add(at position, suggest suggestion, format string, args ...any) {
 	if ps.seen == nil {
 		ps.seen = map[position]bool{}
 	}
@@ -142,52 +154,101 @@ func (ps *problems) errors() Errors {
 
 // error makes the Error, with a position that is inside the file.
 func (p problem) error() *Error {
-	e := &Error{File: p.at.in.name, Message: p.message}
+	e := &Error{File: p.at.in.name, Message: p.message, Suggestion: printable(shortened(p.suggest.words(), 200))}
 	e.Line = min(max(p.at.line, 1), len(p.at.in.lines))
 	line := p.at.in.lines[e.Line-1]
 	length := utf8.RuneCountInString(line)
 	e.Column = min(max(p.at.column, 1), length+1)
-	if length <= maxSourceLine {
-		e.Source = printable(line)
+	if length > sourceWidth {
+		e.Skipped = min(max(e.Column-1-sourceWidth/2, 0), length-sourceWidth)
+		line = window(line, e.Skipped, length)
 	}
-	if p.suggest != nil {
-		e.Suggestion = p.suggest()
-	}
+	e.Source = printable(line)
 	return e
 }
 
-// hint returns a suggestion that needs no working out.
-func hint(s string) func() string { return func() string { return s } }
+// window returns what an Error quotes of a line of length characters, with an
+// ellipsis as the first and the last of them where the line goes on.
+func window(line string, skipped, length int) string {
+	from := skip(line, skipped)
+	part := from[:len(from)-len(skip(from, sourceWidth))]
+	if skipped > 0 {
+		part = "…" + skip(part, 1)
+	}
+	if skipped+sourceWidth < length {
+		_, last := utf8.DecodeLastRuneInString(part)
+		part = part[:len(part)-last] + "…"
+	}
+	return part
+}
 
-// didYouMean returns a suggestion of the nearest of names, if one is near.
-func didYouMean[T ~string](word string, names []T) func() string {
-	return func() string {
+// skip returns s without its first n characters.
+func skip(s string, n int) string {
+	for ; n > 0 && s != ""; n-- {
+		_, first := utf8.DecodeRuneInString(s)
+		s = s[first:]
+	}
+	return s
+}
+
+// hint returns a suggestion that needs no working out.
+func hint(s string) suggestion { return suggestion{func() string { return s }} }
+
+// didYouMean suggests the nearest of names, or something else if none is near.
+func didYouMean[T ~string](word string, names []T, otherwise string) suggestion {
+	return suggestion{func() string {
 		if name, ok := Suggest(word, names); ok {
 			return "did you mean " + quote(string(name)) + "?"
 		}
-		return ""
-	}
+		return otherwise
+	}}
 }
 
-// oneOf does the same where all names fit into a sentence: it lists them if none
-// is near.
-func oneOf[T ~string](word string, names ...T) func() string {
-	return func() string { return cmp.Or(didYouMean(word, names)(), "write "+joined(names, len(names), "or")) }
+// oneOf suggests the nearest of names, or else all of them.
+func oneOf[T ~string](word string, names ...T) suggestion {
+	return didYouMean(word, names, "write "+joined(names, len(names), "or"))
 }
 
-// nearestKey does the same with the keys of a map.
-func nearestKey[T ~string, V any](word string, names map[T]V) func() string {
-	return func() string { return didYouMean(word, slices.Collect(maps.Keys(names)))() }
+// nearestKey suggests the nearest key of a map, or something else if none is
+// near.
+func nearestKey[T ~string, V any](word string, names map[T]V, otherwise string) suggestion {
+	return suggestion{func() string { return didYouMean(word, slices.Collect(maps.Keys(names)), otherwise).words() }}
+}
+
+// within suggests the length of time, from least to most, that is nearest to d.
+func within(d, least, most time.Duration) suggestion {
+	return hint("write " + durationText(min(max(d, least), most)))
+}
+
+// nameLike suggests a name like s that is valid: in small letters, with a dash
+// in place of what no name holds.
+func nameLike(s string, valid *regexp.Regexp) suggestion {
+	return suggestion{func() string {
+		name := strings.Trim(strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' {
+				return r
+			}
+			return '-'
+		}, strings.ToLower(s)), "-._")
+		if valid.MatchString(name) {
+			return "write " + quote(name)
+		}
+		return "write a short name of small letters, digits and ._-"
+	}}
 }
 
 // quote sets s off from the words of a message, cut to a length that leaves
 // them readable.
 func quote(s string) string {
-	const most = 80
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
+	return "`" + printable(shortened(s, 80)) + "`"
+}
+
+// shortened returns s, or so many characters of it and an ellipsis.
+func shortened(s string, most int) string {
+	if rest := skip(s, most); rest != "" {
+		return s[:len(s)-len(rest)] + "…"
 	}
-	return "`" + printable(s) + "`"
+	return s
 }
 
 // printable replaces what a terminal would obey rather than show.

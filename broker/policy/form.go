@@ -2,6 +2,7 @@ package policy
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,7 @@ type form struct {
 
 // form opens a mapping that may hold the given keys.
 func (p *parser) form(name string, n *node, keys ...string) form {
-	f := p.openForm(name, n)
+	f := p.openForm(name, n, keys[0])
 	before := len(p.found)
 	f.node.only(&p.problems, keys...)
 	if len(p.found) > before {
@@ -26,8 +27,8 @@ func (p *parser) form(name string, n *node, keys ...string) form {
 	return f
 }
 
-// openForm opens a mapping that may hold any keys.
-func (p *parser) openForm(name string, n *node) form {
+// openForm opens a mapping that may hold any keys, such as the one given.
+func (p *parser) openForm(name string, n *node, key string) form {
 	f := form{parser: p, at: n.at, name: name, node: &node{}}
 	switch n.kind {
 	case isMapping:
@@ -35,11 +36,11 @@ func (p *parser) openForm(name string, n *node) form {
 	case isNull:
 		f.report(n.at, hint("write {} for none"), "%s has no value", name)
 	default:
-		f.report(n.at, nil, "%s must be a mapping, not %s", name, n.kind)
+		f.report(n.at, hint("write {"+key+": …}"), "%s must be a mapping, not %s", name, n.kind)
 	}
 	for _, e := range f.node.entries {
 		if e.value.kind == isNull {
-			f.report(e.at, nil, "%s has no value", quote(e.key))
+			f.report(e.at, hint("give it one, or take it out"), "%s has no value", quote(e.key))
 		}
 	}
 	return f
@@ -55,13 +56,13 @@ func (f form) damage() {
 }
 
 // report adds a problem with the shape of one value.
-func (f form) report(at position, suggest func() string, format string, args ...any) {
+func (f form) report(at position, suggest suggestion, format string, args ...any) {
 	f.add(at, suggest, format, args...)
 	f.damage()
 }
 
 // need reports that key is missing.
-func (f form) need(key string, suggest func() string) {
+func (f form) need(key string, suggest suggestion) {
 	if !f.has(key) && !f.damaged[f.at] {
 		f.add(f.at, suggest, "%s has no `%s`", f.name, key)
 	}
@@ -78,9 +79,33 @@ func (f form) value(key string, want kind) *node {
 	case want == isText && (n.kind == isNumber || n.kind == isBool):
 		f.report(n.at, hint(`write "`+n.text+`"`), "%s must be text, and YAML reads %s as %s", quote(key), quote(n.text), n.kind)
 	default:
-		f.report(n.at, nil, "%s must be %s, not %s", quote(key), want, n.kind)
+		f.report(n.at, asKind(n, want), "%s must be %s, not %s", quote(key), want, n.kind)
 	}
 	return nil
+}
+
+// asKind suggests how to write n so that it is of the wanted kind.
+func asKind(n *node, want kind) suggestion {
+	switch plain := n.kind == isText && n.text != "" && !strings.ContainsAny(n.text, marks); {
+	case want == isBool && plain && n.quoted && (n.text == "true" || n.text == "false"):
+		return hint("write " + n.text + ", without the quotes")
+	case want == isBool:
+		return hint("write true, or take it out")
+	case want == isNumber && plain && n.quoted && strings.Trim(n.text, "0123456789") == "":
+		return hint("write " + n.text + ", without the quotes")
+	case want == isNumber:
+		return hint("write it in digits")
+	case want == isList && plain:
+		return hint("write [" + n.text + "]")
+	case want == isList:
+		return hint("write it in brackets, as in [a, b]")
+	case want == isMapping && strings.HasSuffix(n.text, ".json"):
+		return hint("write {file: " + n.text + "}")
+	case want == isMapping:
+		return hint("write it in braces, as in {key: value}")
+	default:
+		return hint("write one text, in quotes")
+	}
 }
 
 func (f form) has(key string) bool { return f.node.get(key) != nil }
@@ -94,7 +119,7 @@ func (f form) text(key string) string {
 		return ""
 	}
 	if n.text == "" {
-		f.report(n.at, nil, "%s is empty", quote(key))
+		f.report(n.at, hint("fill it in, or take it out"), "%s is empty", quote(key))
 	}
 	return n.text
 }
@@ -113,7 +138,7 @@ func (f form) count(key string, otherwise int) int {
 	}
 	i, err := strconv.Atoi(n.text)
 	if err != nil || strconv.Itoa(i) != n.text {
-		f.report(n.at, nil, "%s must be a whole number", quote(key))
+		f.report(n.at, hint("write it in digits, as in 2"), "%s must be a whole number", quote(key))
 	}
 	return i
 }
@@ -158,7 +183,7 @@ func (f form) instant(key string) time.Time {
 	}
 	t, err := parseInstant(s)
 	if err != nil {
-		f.report(f.where(key), nil, "%s %v", quote(s), err)
+		f.report(f.where(key), hint("write a day such as 2027-06-30, or a time such as 2027-06-30T18:00:00Z"), "%s %v", quote(s), err)
 	}
 	return t
 }
@@ -170,7 +195,7 @@ func (f form) pattern(key string) *Pattern {
 	}
 	p, err := NewPattern(s)
 	if err != nil {
-		f.report(f.where(key), nil, "the pattern does not compile: %s", printable(err.Error()))
+		f.report(f.where(key), hint(`write one such as '[A-Z]+-[0-9]+'`), "the pattern does not compile: %s", printable(err.Error()))
 	}
 	return p
 }
@@ -191,17 +216,25 @@ func names[T ~string](f form, key string) []T {
 		name := T(item.text)
 		switch {
 		case item.kind != isText:
-			f.report(item.at, nil, "%s must list names, not %s", quote(key), item.kind)
+			f.report(item.at, asName(item), "%s must list names, not %s", quote(key), item.kind)
 		case name == "":
-			f.report(item.at, nil, "the name is empty")
+			f.report(item.at, hint("write one, or take it out"), "the name is empty")
 		case given[name]:
-			f.report(item.at, nil, "%s is listed twice", quote(item.text))
+			f.report(item.at, hint("take one out"), "%s is listed twice", quote(item.text))
 		default:
 			list = append(list, name)
 		}
 		given[name] = true
 	}
 	return list
+}
+
+// asName suggests how to write n, which is not text, as a name.
+func asName(n *node) suggestion {
+	if n.kind == isNumber || n.kind == isBool {
+		return hint(`write "` + n.text + `"`)
+	}
+	return hint("write a name alone")
 }
 
 // arns reads a list of ARNs, which must not be empty: that might be taken for
@@ -223,12 +256,12 @@ func (f form) tags() (tags map[string]string, none bool) {
 	case n.kind == isBool:
 		return nil, n.text == "false"
 	case n.kind != isMapping:
-		f.report(n.at, nil, "%s must be true, false or a mapping, not %s", quote(key), n.kind)
+		f.report(n.at, hint("write it as in {team: data}"), "%s must be true, false or a mapping, not %s", quote(key), n.kind)
 	case len(n.entries) == 0:
 		f.report(n.at, hint("leave the key out"), "%s is empty", quote(key))
 	default:
 		tags = map[string]string{}
-		section := f.openForm(quote(key), n)
+		section := f.openForm(quote(key), n, "team")
 		for _, e := range n.entries {
 			if value := section.value(e.key, isText); value != nil {
 				tags[e.key] = value.text
@@ -250,18 +283,18 @@ func (f form) grants() []Grant {
 		case isMapping:
 			one := f.form("the grant", item, "role", "until")
 			g = Grant{Role: RoleName(one.text("role")), Expires: one.instant("until")}
-			one.need("role", nil)
+			one.need("role", hint("add it, with a name from `roles`"))
 		default:
-			f.report(item.at, nil, "a grant must be a role or {role: …, until: …}, not %s", item.kind)
+			f.report(item.at, asName(item), "a grant must be a role or {role: …, until: …}, not %s", item.kind)
 		}
 		switch {
 		case g.Role == "":
 			if item.kind == isText {
-				f.report(item.at, nil, "the name is empty")
+				f.report(item.at, hint("write one, or take it out"), "the name is empty")
 			}
 			continue
 		case given[g.Role]:
-			f.report(item.at, nil, "%s is granted twice", quote(string(g.Role)))
+			f.report(item.at, hint("take one out"), "%s is granted twice", quote(string(g.Role)))
 			continue
 		}
 		given[g.Role] = true

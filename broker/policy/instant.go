@@ -10,7 +10,7 @@ import (
 func ParseInstant(s string) (time.Time, error) {
 	t, err := parseInstant(s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("policy: %s %w", quote(s), err)
+		return time.Time{}, fmt.Errorf("policy: %s %w; write it as in 2027-06-30 or 2027-06-30T18:00:00Z", quote(s), err)
 	}
 	return t, nil
 }

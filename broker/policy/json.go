@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -21,17 +22,17 @@ func readJSON(src *source, raw []byte, ps *problems) *node {
 	b.dec.UseNumber()
 	switch {
 	case len(raw) > maxPolicySource:
-		ps.add(position{src, 1, 1}, nil, "the file is longer than 64 KiB")
+		ps.add(position{src, 1, 1}, hint("shorten it: AWS takes 10,240 characters at most"), "the file is longer than 64 KiB")
 		return nil
 	case !utf8.Valid(raw):
-		ps.add(position{src, 1, 1}, nil, "the file is not valid UTF-8")
+		ps.add(position{src, 1, 1}, hint("save it as UTF-8"), "the file is not valid UTF-8")
 		return nil
 	}
 	n, err := b.value(0)
 	if err == nil {
 		at := b.next()
 		if _, more := b.dec.Token(); more != io.EOF {
-			ps.add(at, nil, "something follows the JSON value")
+			ps.add(at, hint("end the file before it"), "something follows the JSON value")
 			return nil
 		}
 		return n
@@ -40,10 +41,14 @@ func readJSON(src *source, raw []byte, ps *problems) *node {
 	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
 		at = b.place(int(syntax.Offset) - 1)
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		at, err = b.place(len(raw)), errors.New("it ends too early")
+	switch {
+	case errors.Is(err, errNested):
+		ps.add(at, hint("take levels out"), "%v", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		ps.add(b.place(len(raw)), hint("close every quote, brace and bracket"), "not JSON: it ends too early")
+	default:
+		ps.add(at, hint("look for a comma, quote or bracket too many, or one missing"), "not JSON: %s", printable(err.Error()))
 	}
-	ps.add(at, nil, "not JSON: %s", printable(err.Error()))
 	return nil
 }
 
@@ -53,7 +58,7 @@ type jsonBuilder struct {
 	dec *json.Decoder
 }
 
-var errNested = errors.New("nested too deep")
+var errNested = fmt.Errorf("nested deeper than %d levels", maxNesting)
 
 // value reads the next value.
 func (b *jsonBuilder) value(depth int) (*node, error) {

@@ -228,7 +228,7 @@ func (p *parser) role(e entry, accounts map[AccountName]Account) *Role {
 	case "required":
 		r.ReasonRequired = true
 	default:
-		f.report(f.where("reason"), didYouMean(reason, []string{"required", "optional"}), "`reason` must be `required` or `optional`")
+		f.report(f.where("reason"), oneOf(reason, "required", "optional"), "`reason` cannot be %s", quote(reason))
 	}
 	r.Tags, r.NoTags = f.tags()
 	p.target(f, r, accounts)
@@ -251,7 +251,7 @@ func (p *parser) target(f form, r *Role, accounts map[AccountName]Account) {
 	}
 	switch {
 	case f.has("arn") && f.has("iam_role"):
-		f.report(f.node.get("arn").at, nil, "give `iam_role` or `arn`, not both")
+		f.report(f.node.get("arn").at, hint("take one out"), "the role has both `iam_role` and `arn`")
 	case strings.HasPrefix(iamRole, "arn:"):
 		f.report(f.where("iam_role"), hint("call the key `arn`"), "`iam_role` is the name of a role in the account")
 	case iamRole != "":
@@ -263,7 +263,7 @@ func (p *parser) target(f form, r *Role, accounts map[AccountName]Account) {
 func (p *parser) accountOf(f form, arn string) AccountName {
 	parts := roleARN().FindStringSubmatch(arn)
 	if parts == nil {
-		f.report(f.where("arn"), nil, "%s is not the ARN of an IAM role", quote(arn))
+		f.report(f.where("arn"), arnMeant(arn, "arn:aws:iam::111122223333:role/"), "%s is not the ARN of an IAM role", quote(arn))
 		return ""
 	}
 	switch found := p.byID[parts[2]]; len(found) {
@@ -341,7 +341,7 @@ func (p *parser) documentFile(f form, kind documentKind) *document {
 		return doc
 	}
 	if path.IsAbs(file) || strings.Contains(file, `\`) {
-		f.report(at, nil, "%s is not a path relative to the policy file", quote(file))
+		f.report(at, hint("write it as in policies/readonly.json"), "%s is not a path relative to the policy file", quote(file))
 		return nil
 	}
 	if p.open == nil {
@@ -350,7 +350,7 @@ func (p *parser) documentFile(f form, kind documentKind) *document {
 	}
 	raw, err := p.open(file)
 	if err != nil {
-		f.report(at, nil, "cannot read %s: %s", quote(file), printable(err.Error()))
+		f.report(at, hint("name another file, or write the policy in place"), "cannot read %s: %s", quote(file), printable(err.Error()))
 		return nil
 	}
 	doc := &document{kind: kind}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -21,7 +23,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // TestBad compares what each file of testdata/bad is refused with to the
-// golden file beside it.
+// golden file beside it. Whatever is wrong, the line is shown, and what would
+// mend it is said.
 func TestBad(t *testing.T) {
 	names, err := filepath.Glob("testdata/bad/*.yaml")
 	if err != nil || len(names) == 0 {
@@ -36,6 +39,11 @@ func TestBad(t *testing.T) {
 			var errs policy.Errors
 			if !errors.As(err, &errs) {
 				t.Fatalf("Load: %v (%T), want Errors", err, err)
+			}
+			for _, e := range errs {
+				if e.Suggestion == "" || e.Source == "" {
+					t.Errorf("%v: no suggestion, or no line", e)
+				}
 			}
 			got := errs.Detail() + "\n"
 			golden := strings.TrimSuffix(name, ".yaml") + ".golden"
@@ -288,12 +296,12 @@ func loadCases() (fstest.MapFS, []loadCase) {
 		}, []loadCase{
 			{"etc/beside.yaml", ""},
 			{"etc/above.yaml", ""},
-			{"etc/outside.yaml", "etc/outside.yaml:5:82: cannot read `../../s.json`: it is outside the folder the policy is read from"},
-			{"etc/folder.yaml", "etc/folder.yaml:5:82: cannot read `.`: read etc: invalid argument"},
-			{"etc/long.yaml", "etc/long.json:1:1: the file is longer than 64 KiB"},
-			{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 32 MiB"},
-			{"etc/marks.yaml", "etc/marks.yaml:1:1: the file has more than 4194304 lines and characters of []{},:-?&*!|>'\"%#"},
-			{"etc/keys.yaml", "etc/keys.yaml:1006:5: the mapping has more than 1000 keys"},
+			{"etc/outside.yaml", "etc/outside.yaml:5:82: cannot read `../../s.json`: it is outside the folder the policy is read from; name another file, or write the policy in place"},
+			{"etc/folder.yaml", "etc/folder.yaml:5:82: cannot read `.`: read etc: invalid argument; name another file, or write the policy in place"},
+			{"etc/long.yaml", "etc/long.json:1:1: the file is longer than 64 KiB; shorten it: AWS takes 10,240 characters at most"},
+			{"etc/too-long.yaml", "etc/too-long.yaml:1:1: the file is longer than 32 MiB; move IAM policies into files of their own"},
+			{"etc/marks.yaml", "etc/marks.yaml:1:1: the file has more than 4194304 lines and characters of []{},:-?&*!|>'\"%#; move IAM policies into files of their own"},
+			{"etc/keys.yaml", "etc/keys.yaml:1006:5: the mapping has more than 1000 keys; take some out"},
 		}
 }
 
@@ -352,7 +360,8 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// checkErrors checks that err is Errors, in order, each placed in src.
+// checkErrors checks that err is Errors, in order, each placed in src and with a
+// suggestion.
 func checkErrors(t *testing.T, name, src string, err error) {
 	t.Helper()
 	var errs policy.Errors
@@ -363,12 +372,16 @@ func checkErrors(t *testing.T, name, src string, err error) {
 	last := errs[0]
 	for _, e := range errs {
 		switch {
-		case e.File != name || e.Message == "":
-			t.Errorf("%q: wrong file or no message", e)
+		case e.File != name || e.Message == "" || e.Suggestion == "":
+			t.Errorf("%q: wrong file, no message or no suggestion", e)
 		case e.Line < 1 || e.Line > len(lines) || e.Column < 1 || e.Column > len([]rune(lines[e.Line-1]))+1:
 			t.Errorf("%q is outside the file", e)
+		case strings.ContainsFunc(e.Error(), func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
+			t.Errorf("%q would be obeyed by a terminal", e)
 		case e.Line < last.Line || e.Line == last.Line && e.Column < last.Column:
 			t.Errorf("%q comes after %q", e, last)
+		case e.Column-1 < e.Skipped || e.Column-1-e.Skipped > utf8.RuneCountInString(e.Source) || utf8.RuneCountInString(e.Source) > 160:
+			t.Errorf("%q is not in what is shown: %q", e, e.Source)
 		}
 		last = e
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -25,11 +26,18 @@ var (
 type documentKind struct {
 	name string // in messages
 	size int    // the most that AWS takes, in characters of minified JSON
+	arns string // the key that lists managed policies for the same
 }
 
 var (
-	sessionPolicy = documentKind{"session policy", MaxSessionPolicySize}
-	permissions   = documentKind{"permissions policy", MaxPermissionsSize}
+	sessionPolicy = documentKind{"session policy", MaxSessionPolicySize, "session_policy_arns"}
+	permissions   = documentKind{"permissions policy", MaxPermissionsSize, "permission_arns"}
+)
+
+// Parts of an IAM policy document, in suggestions.
+const (
+	aStatement = `{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}`
+	aCondition = `{"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}`
 )
 
 // check checks an IAM policy document and returns it minified, or nothing if
@@ -41,12 +49,12 @@ func (k documentKind) check(n *node, ps *problems) string {
 	minified := n.minify()
 	for _, r := range minified {
 		if r > 0xFF { // the pattern of AssumeRole's Policy and PutRolePolicy's PolicyDocument ends at U+00FF
-			ps.add(n.at, nil, "AWS takes no %q in a %s", r, k.name)
+			ps.add(n.at, hint("write a wildcard, * or ?, in its place"), "AWS takes no %q in a %s", r, k.name)
 			break
 		}
 	}
 	if size := utf8.RuneCountInString(minified); size > k.size {
-		ps.add(n.at, nil, "the %s is %d characters long without white space, and AWS takes %d", k.name, size, k.size)
+		ps.add(n.at, hint("move some of it to a managed policy, and name that in `"+k.arns+"`"), "the %s is %d characters long without white space, and AWS takes %d", k.name, size, k.size)
 	}
 	if len(ps.found) > before {
 		return ""
@@ -61,7 +69,7 @@ type documentChecker struct {
 
 func (c documentChecker) document(n *node) {
 	if n.kind != isMapping {
-		c.add(n.at, nil, "a %s must be an IAM policy document, not %s", c.kind.name, n.kind)
+		c.add(n.at, hint(`write {"Version": "2012-10-17", "Statement": […]}`), "a %s must be an IAM policy document, not %s", c.kind.name, n.kind)
 		return
 	}
 	n.only(c.problems, policyKeys...)
@@ -72,15 +80,15 @@ func (c documentChecker) document(n *node) {
 		c.add(version.at, hint(`write "2012-10-17"`), "`Version` must be \"2012-10-17\" or \"2008-10-17\"")
 	}
 	if id := n.get("Id"); id != nil && id.kind != isText {
-		c.add(id.at, nil, "`Id` must be text")
+		c.add(id.at, hint("put it in quotes, or take it out"), "`Id` must be text")
 	}
 	switch statement := n.get("Statement"); {
 	case statement == nil:
-		c.add(n.at, nil, "the %s has no `Statement`", c.kind.name)
+		c.add(n.at, hint("add one such as "+aStatement), "the %s has no `Statement`", c.kind.name)
 	case statement.kind == isMapping:
 		c.statement(statement)
 	case statement.kind != isList || len(statement.items) == 0:
-		c.add(statement.at, nil, "`Statement` must be a statement or a list of some")
+		c.add(statement.at, hint("write one such as "+aStatement), "`Statement` must be a statement or a list of some")
 	default:
 		for _, item := range statement.items {
 			c.statement(item)
@@ -98,7 +106,7 @@ func (c documentChecker) sids(statements []*node) {
 			continue
 		}
 		if given[sid.text] {
-			c.add(sid.at, nil, "the `Sid` %s is given twice", quote(sid.text))
+			c.add(sid.at, hint("give each its own, or none"), "the `Sid` %s is given twice", quote(sid.text))
 		}
 		given[sid.text] = true
 	}
@@ -106,27 +114,27 @@ func (c documentChecker) sids(statements []*node) {
 
 func (c documentChecker) statement(n *node) {
 	if n.kind != isMapping {
-		c.add(n.at, nil, "a statement must be a mapping, not %s", n.kind)
+		c.add(n.at, hint("write one such as "+aStatement), "a statement must be a mapping, not %s", n.kind)
 		return
 	}
 	for _, e := range n.entries {
 		if strings.HasSuffix(e.key, "Principal") {
-			c.add(e.at, nil, "a %s cannot have %s", c.kind.name, quote(e.key))
+			c.add(e.at, hint("take it out"), "a %s cannot have %s", c.kind.name, quote(e.key))
 			return
 		}
 	}
 	n.only(c.problems, statementKeys...)
 	if sid := n.get("Sid"); sid != nil && (sid.kind != isText || !sidPattern().MatchString(sid.text)) {
-		c.add(sid.at, nil, "`Sid` must be letters and digits")
+		c.add(sid.at, hint("write it as in NoSecrets, or take it out"), "`Sid` must be letters and digits")
 	}
 	switch effect := n.get("Effect"); {
 	case effect == nil:
-		c.add(n.at, nil, "the statement has no `Effect`")
+		c.add(n.at, hint(`add "Effect": "Allow" or "Deny"`), "the statement has no `Effect`")
 	case effect.kind != isText || effect.text != "Allow" && effect.text != "Deny":
-		c.add(effect.at, nil, "`Effect` must be \"Allow\" or \"Deny\"")
+		c.add(effect.at, oneOf(effect.text, "Allow", "Deny"), "the `Effect` is not known")
 	}
 	c.one(n, "Action", "NotAction", actionPattern(), `an action such as "s3:GetObject"`)
-	c.one(n, "Resource", "NotResource", resourcePattern(), `"*" or an ARN of six parts`)
+	c.one(n, "Resource", "NotResource", resourcePattern(), `"*" or an ARN such as "arn:aws:s3:::bucket/*"`)
 	for _, key := range []string{"Resource", "NotResource"} {
 		for _, item := range texts(n.get(key)) {
 			c.partition(item)
@@ -151,10 +159,10 @@ func (c documentChecker) one(n *node, key, notKey string, want *regexp.Regexp, w
 	value, not := n.get(key), n.get(notKey)
 	switch {
 	case value == nil && not == nil:
-		c.add(n.at, nil, "the statement has neither `%s` nor `%s`", key, notKey)
+		c.add(n.at, hint("add `"+key+"`, with "+what), "the statement has neither `%s` nor `%s`", key, notKey)
 		return
 	case value != nil && not != nil:
-		c.add(not.at, nil, "the statement has both `%s` and `%s`", key, notKey)
+		c.add(not.at, hint("take one out"), "the statement has both `%s` and `%s`", key, notKey)
 		return
 	case value == nil:
 		key, value = notKey, not
@@ -164,11 +172,16 @@ func (c documentChecker) one(n *node, key, notKey string, want *regexp.Regexp, w
 		items = value.items
 	}
 	if len(items) == 0 {
-		c.add(value.at, nil, "`%s` is empty", key)
+		c.add(value.at, hint("write "+what), "`%s` is empty", key)
 	}
 	for _, item := range items {
-		if item.kind != isText || !want.MatchString(item.text) {
-			c.add(item.at, nil, "`%s` must be %s", key, what)
+		switch {
+		case item.kind != isText:
+			c.add(item.at, hint("write "+what), "`%s` must be text, not %s", key, item.kind)
+		case item.text == "":
+			c.add(item.at, hint("write "+what), "`%s` is empty", key)
+		case !want.MatchString(item.text):
+			c.add(item.at, hint("write "+what), "%s cannot be in `%s`", quote(item.text), key)
 		}
 	}
 }
@@ -199,15 +212,15 @@ var conditionOperators = func() []string {
 // would hold always.
 func (c documentChecker) condition(n *node) {
 	if n.kind != isMapping || len(n.entries) == 0 {
-		c.add(n.at, nil, "`Condition` must map operators to keys and values")
+		c.add(n.at, hint("write it as in "+aCondition), "`Condition` must map operators to keys and values")
 		return
 	}
 	for _, operator := range n.entries {
 		if !slices.Contains(conditionOperators, operator.key) {
-			c.add(operator.at, didYouMean(operator.key, conditionOperators), "%s is not a condition operator", quote(operator.key))
+			c.add(operator.at, didYouMean(operator.key, conditionOperators, "write one such as StringEquals, ArnLike or Bool"), "%s is not a condition operator", quote(operator.key))
 		}
 		if operator.value.kind != isMapping || len(operator.value.entries) == 0 {
-			c.add(operator.at, nil, "%s must map keys to values", quote(operator.key))
+			c.add(operator.at, hint("write the condition as in "+aCondition), "%s must map keys to values", quote(operator.key))
 			continue
 		}
 		for _, key := range operator.value.entries {
@@ -216,7 +229,7 @@ func (c documentChecker) condition(n *node) {
 				items = key.value.items
 			}
 			if len(items) == 0 {
-				c.add(key.value.at, nil, "%s is empty", quote(key.key))
+				c.add(key.value.at, hint("give it a value, or take it out"), "%s is empty", quote(key.key))
 			}
 			for _, item := range items {
 				c.operand(item)
@@ -232,7 +245,7 @@ func (c documentChecker) operand(n *node) {
 	case n.kind == isNumber:
 		c.add(n.at, hint("put it in quotes"), "%s is not a number in JSON", quote(n.text))
 	default:
-		c.add(n.at, nil, "a condition's value must be text, a number, true or false, not %s", n.kind)
+		c.add(n.at, hint("write one value, or a list of them"), "a condition's value must be text, a number, true or false, not %s", n.kind)
 	}
 }
 
@@ -245,7 +258,7 @@ func (c *checker) document(at []string, kind documentKind, stored string) {
 	var ps problems
 	n := readJSON(newSource(at[len(at)-1], 0, stored), []byte(stored), &ps)
 	if n != nil && kind.check(n, &ps) != stored && len(ps.found) == 0 {
-		ps.add(n.at, nil, "the %s is not minified, or not in alphabetical order", kind.name)
+		ps.add(n.at, onlyStored, "the %s is not minified, or not in alphabetical order", kind.name)
 	}
 	for _, p := range ps.found {
 		c.add(at, p.suggest, "%s", p.message)
@@ -276,7 +289,7 @@ func (c *checker) session(at func(...string) []string, r *Role) {
 	c.arns(at, "session_policy_arns", r, r.SessionPolicyARNs, MaxSessionPolicyARNs)
 	c.arns(at, "permission_arns", r, r.PermissionARNs, MaxPermissionARNs)
 	if n := len(r.ExternalID); n > 0 && (n < minExternalID || n > maxExternalID || !externalIDPattern().MatchString(r.ExternalID)) {
-		c.add(at("external_id"), nil, "`external_id` must be 2 to 1,224 letters, digits and +=,.@:/-_")
+		c.add(at("external_id"), hint("copy it from the role's trust policy"), "`external_id` must be 2 to 1,224 letters, digits and +=,.@:/-_")
 	}
 	c.tags(at, r)
 }
@@ -285,7 +298,7 @@ func (c *checker) session(at func(...string) []string, r *Role) {
 // in.
 func (c *checker) arns(at func(...string) []string, key string, r *Role, arns []string, most int) {
 	if len(arns) > most {
-		c.add(at(key), nil, "AWS takes %d ARNs in %s at most", most, quote(key))
+		c.add(at(key), hint("join some in one policy of your own"), "AWS takes %d ARNs in %s at most", most, quote(key))
 	}
 	given := map[string]bool{}
 	for _, arn := range arns {
@@ -293,11 +306,11 @@ func (c *checker) arns(at func(...string) []string, key string, r *Role, arns []
 		parts := policyARN().FindStringSubmatch(arn)
 		switch {
 		case given[arn]:
-			c.add(here, nil, "%s is listed twice", quote(arn))
+			c.add(here, onlyStored, "%s is listed twice", quote(arn))
 		case parts == nil:
-			c.add(here, nil, "%s is not the ARN of an IAM policy", quote(arn))
+			c.add(here, hint("write it as in arn:"+r.Partition+":iam::aws:policy/ReadOnlyAccess"), "%s is not the ARN of an IAM policy", quote(arn))
 		case parts[1] != r.Partition || parts[2] != r.AccountID && parts[2] != "aws":
-			c.add(here, nil, "a managed policy must be AWS's or of the role's own account")
+			c.add(here, hint("make it in "+r.AccountID+" too, and name that"), "a managed policy must be AWS's or of the role's own account")
 		}
 		given[arn] = true
 	}
@@ -306,10 +319,10 @@ func (c *checker) arns(at func(...string) []string, key string, r *Role, arns []
 // tags checks session tags. STS does not tell keys apart by case.
 func (c *checker) tags(at func(...string) []string, r *Role) {
 	if len(r.Tags) > 0 && r.NoTags {
-		c.add(at("tags"), nil, "the role has tags, and cannot take any")
+		c.add(at("tags"), onlyStored, "the role has tags, and cannot take any")
 	}
 	if most := maxTags - ownTags; len(r.Tags) > most {
-		c.add(at("tags"), nil, "AWS takes %d tags at most, and Starback gives %d", maxTags, ownTags)
+		c.add(at("tags"), hint(fmt.Sprintf("take %d out", len(r.Tags)-most)), "AWS takes %d tags at most, and Starback gives %d", maxTags, ownTags)
 	}
 	given := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
@@ -317,16 +330,29 @@ func (c *checker) tags(at func(...string) []string, r *Role) {
 		other, taken := given[folded]
 		switch {
 		case strings.HasPrefix(folded, "aws:"), strings.HasPrefix(folded, "starback:"):
-			c.add(here, nil, "the tags that begin with `aws:` or `starback:` are not yours to give")
+			c.add(here, hint("give it another name"), "the tags that begin with `aws:` or `starback:` are not yours to give")
 		case taken:
-			c.add(here, nil, "%s and %s are the same tag to AWS", quote(other), quote(key))
+			c.add(here, hint("take one out"), "%s and %s are the same tag to AWS", quote(other), quote(key))
 		case !tagText(key, 1, maxTagKey):
-			c.add(here, nil, "a tag's key must be 1 to %d letters, digits, spaces and _.:/=+-@", maxTagKey)
+			c.add(here, tagMeant(key, maxTagKey), "a tag's key must be 1 to %d letters, digits, spaces and _.:/=+-@", maxTagKey)
 		case !tagText(r.Tags[key], 0, maxTagValue):
-			c.add(here, nil, "a tag's value must be at most %d letters, digits, spaces and _.:/=+-@", maxTagValue)
+			c.add(here, tagMeant(r.Tags[key], maxTagValue), "a tag's value must be at most %d letters, digits, spaces and _.:/=+-@", maxTagValue)
 		}
 		given[folded] = key
 	}
+}
+
+// tagMeant suggests how to make a tag's key or value of s.
+func tagMeant(s string, most int) suggestion {
+	for _, r := range s {
+		if !tagPattern().MatchString(string(r)) {
+			return hint("take the " + quote(string(r)) + " out")
+		}
+	}
+	if n := utf8.RuneCountInString(s); n > most {
+		return hint(fmt.Sprintf("it is %d: shorten it", n))
+	}
+	return hint("give it a name, or take it out")
 }
 
 func tagText(s string, least, most int) bool {

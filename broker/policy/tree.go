@@ -111,14 +111,14 @@ const maxNesting = 16
 func (b *builder) checkText(at position, s string) {
 	if i := strings.IndexFunc(s, unsafeRune); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(s[i:])
-		b.problems.add(at, nil, "the text holds a control character, %U", r)
+		b.problems.add(at, hint("take it out"), "the text holds a control character, %U", r)
 	}
 }
 
 // put adds an entry to a mapping, unless its key is there.
 func (b *builder) put(n *node, keys map[string]bool, e entry) {
 	if keys[e.key] {
-		b.problems.add(e.at, nil, "the key %s is given twice", quote(e.key))
+		b.problems.add(e.at, hint("keep one of them"), "the key %s is given twice", quote(e.key))
 		return
 	}
 	keys[e.key] = true
@@ -128,11 +128,18 @@ func (b *builder) put(n *node, keys map[string]bool, e entry) {
 	n.entries = append(n.entries, e)
 }
 
+// maxKeysListed is how many keys a suggestion lists.
+const maxKeysListed = 8
+
 // only reports the keys of a mapping that are not among known.
 func (n *node) only(ps *problems, known ...string) {
+	otherwise := "take it out"
+	if len(known) <= maxKeysListed {
+		otherwise = "write " + joined(known, len(known), "or") + ", or take it out"
+	}
 	for _, e := range n.entries {
 		if !slices.Contains(known, e.key) {
-			ps.add(e.at, didYouMean(e.key, known), "unknown key %s", quote(e.key))
+			ps.add(e.at, didYouMean(e.key, known, otherwise), "unknown key %s", quote(e.key))
 		}
 	}
 }

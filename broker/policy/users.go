@@ -26,7 +26,7 @@ var (
 
 func (p *parser) user(e entry) User {
 	f := p.form("the user "+quote(e.key), e.value,
-		"app", "owner", "slack", "email", "groups", "grants", "expires", "disabled")
+		"slack", "email", "groups", "grants", "expires", "disabled", "app", "owner")
 	return User{
 		Name:     UserName(e.key),
 		App:      f.bool("app", false),
@@ -55,13 +55,13 @@ func checkUsers(d *Document, users []User) []finding {
 	for _, u := range users {
 		at := func(steps ...string) []string { return append([]string{"users", string(u.Name)}, steps...) }
 		if !userPattern().MatchString(string(u.Name)) {
-			c.add(at(), nil, "the name of a user must match %s", userPattern())
+			c.add(at(), nameLike(string(u.Name), userPattern()), "the name of a user must match %s", userPattern())
 		}
 		if u.Slack != "" && !slackPattern().MatchString(u.Slack) {
 			c.add(at("slack"), hint("write team/user, as in T012AB/U0456"), "%s is not a Slack identity", quote(u.Slack))
 		}
 		if u.Email != "" && !emailPattern().MatchString(u.Email) {
-			c.add(at("email"), nil, "%s is not an e-mail address", quote(u.Email))
+			c.add(at("email"), hint("write it as in alice@example.com"), "%s is not an e-mail address", quote(u.Email))
 		}
 		c.unshared(at("slack"), bySlack, u.Slack, u.Name)
 		c.unshared(at("email"), byEmail, u.Email, u.Name)
@@ -75,18 +75,18 @@ func checkUsers(d *Document, users []User) []finding {
 		case !u.App && u.Owner != "":
 			c.add(at("owner"), hint("add app: true"), "only an application has an owner")
 		case u.App && u.Owner == "":
-			c.missing(at(), "the application %s has no `owner`", quote(string(u.Name)))
+			c.missing(at(), hint("add it, with a person from `users`"), "the application %s has no `owner`", quote(string(u.Name)))
 		case u.App && (!known || owner.App):
-			c.add(at("owner"), didYouMean(string(u.Owner), people), "the owner %s is not a person in this file", quote(string(u.Owner)))
+			c.add(at("owner"), didYouMean(string(u.Owner), people, "name a person from `users`"), "the owner %s is not a person in this file", quote(string(u.Owner)))
 		case u.App && !owner.Expires.IsZero() && u.Expires.After(owner.Expires):
 			c.add(at("expires"), hint("leave it out: it ends no later than its owner"),
 				"the application would outlast its owner %s, whose access ends %s", quote(string(u.Owner)), instantText(owner.Expires))
 		}
 		if u.App && u.Slack != "" {
-			c.add(at("slack"), nil, "an application has no Slack identity")
+			c.add(at("slack"), hint("take it out, or app: true"), "an application has no Slack identity")
 		}
 		if u.App && u.Email != "" {
-			c.add(at("email"), nil, "an application has no e-mail address")
+			c.add(at("email"), hint("take it out, or app: true"), "an application has no e-mail address")
 		}
 	}
 	return c.found
@@ -98,7 +98,7 @@ func (c *checker) unshared(at []string, owners map[string]UserName, id string, n
 		return
 	}
 	if other, taken := owners[id]; taken {
-		c.add(at, nil, "%s belongs to %s", quote(id), quote(string(other)))
+		c.add(at, hint("take it from one of the two"), "%s belongs to %s", quote(id), quote(string(other)))
 		return
 	}
 	owners[id] = name

@@ -53,7 +53,7 @@ func (w *warner) roles(root *node, file *File) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(file.Document.Roles)) {
 		if !reached[name] && len(w.found) < maxFindings {
-			w.add(root.locate([]string{"roles", string(name)}), nil,
+			w.add(root.locate([]string{"roles", string(name)}), hint("grant it to somebody, or take it out"),
 				"no group or user of the file is granted %s, and no role includes it", quote(string(name)))
 		}
 	}
@@ -74,7 +74,7 @@ func (w *warner) groups(root *node, d *Document) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Groups)) {
 		if !used[name] && len(d.Groups[name].Grants) == 0 && len(w.found) < maxFindings {
-			w.add(root.locate([]string{"groups", string(name)}), nil,
+			w.add(root.locate([]string{"groups", string(name)}), hint("give it grants, or take it out"),
 				"the group %s has no grants, approves nothing and administers nothing", quote(string(name)))
 		}
 	}
@@ -151,7 +151,7 @@ func (w *warner) repeated(s statement, before []statement) {
 	for _, other := range before {
 		differs := func(key string) bool { return key != "Sid" && !same(s.get(key), other.get(key)) }
 		if !slices.ContainsFunc(statementKeys, differs) {
-			w.add(s.at, nil, "the statement is the same as the one on line %d", other.at.line)
+			w.add(s.at, hint("take one out"), "the statement is the same as the one on line %d", other.at.line)
 			return
 		}
 	}
@@ -172,7 +172,7 @@ func (w *warner) hidden(s statement, all []statement) {
 	for _, other := range all {
 		if other.deny && other.get("Condition") == nil &&
 			covered(s.actions, other.actions, strings.ToLower) && covered(s.resources, other.resources, strings.Clone) {
-			w.add(s.at, nil, "all that the statement allows is denied on line %d", other.at.line)
+			w.add(s.at, hint("take out one of the two"), "all that the statement allows is denied on line %d", other.at.line)
 			return
 		}
 	}
@@ -301,7 +301,7 @@ func serviceOf(action *node) string {
 
 // resourceMeant suggests what the service in an ARN was likely meant to be:
 // there, case counts.
-func resourceMeant(service string) func() string {
+func resourceMeant(service string) suggestion {
 	if _, known := onOthers[strings.ToLower(service)]; known && service != strings.ToLower(service) {
 		return hint("write " + strings.ToLower(service))
 	}

@@ -70,7 +70,7 @@ func parseInstant(s string) (time.Time, error) {
 	if err == nil {
 		t = t.AddDate(0, 0, 1)
 	} else if err := t.UnmarshalText([]byte(s)); err != nil { // stricter than time.Parse
-		return time.Time{}, errors.New("is not a date such as 2027-06-30, nor an RFC 3339 time")
+		return time.Time{}, errors.New("is not a date, nor an RFC 3339 time")
 	}
 	t = t.UTC()
 	if !plausible(t) {

@@ -43,7 +43,7 @@ func readYAML(src *source, raw []byte, ps *problems) *node {
 	// is a file that cannot be read, not an end to the program.
 	defer func() {
 		if r := recover(); r != nil {
-			ps.add(position{src, 1, 1}, nil, "the YAML cannot be read: the reader failed with %s", quote(fmt.Sprint(r)))
+			ps.add(position{src, 1, 1}, hint("take parts out until it can"), "the YAML cannot be read: the reader failed with %s", quote(fmt.Sprint(r)))
 		}
 	}()
 	return b.read(string(raw))
@@ -67,12 +67,12 @@ func (b *yamlBuilder) read(raw string) *node {
 		return nil
 	}
 	if tk := tokens.InvalidToken(); tk != nil {
-		b.problems.add(b.place(tk), nil, "not YAML: %s", printable(tk.Error))
+		b.problems.add(b.place(tk), hint("look at quotes and indentation, here and above"), "not YAML: %s", printable(tk.Error))
 		return nil
 	}
 	tokens = content(tokens)
 	if len(tokens) == 0 {
-		b.problems.add(position{b.src, 1, 1}, nil, "the file is empty")
+		b.problems.add(position{b.src, 1, 1}, hint("begin with version: 1"), "the file is empty")
 		return nil
 	}
 	n := b.block(tokens, 0)
@@ -167,7 +167,7 @@ func (b *yamlBuilder) parse(tokens token.Tokens, depth int) *node {
 	}
 	if tk := crowded(tokens); tk != nil {
 		b.broken = true
-		b.problems.add(b.place(tk), nil, "the mapping has more than %d keys", maxKeys)
+		b.problems.add(b.place(tk), hint("take some out"), "the mapping has more than %d keys", maxKeys)
 		return &node{}
 	}
 	file, err := yamlFile(tokens, 0, yamlparser.AllowDuplicateMapKey())
@@ -177,10 +177,34 @@ func (b *yamlBuilder) parse(tokens token.Tokens, depth int) *node {
 		if detail := yaml.Error(nil); errors.As(err, &detail) {
 			at, message = b.place(detail.GetToken()), detail.GetMessage()
 		}
-		b.problems.add(at, nil, "not YAML: %s", printable(message))
+		b.problems.add(at, b.unclosed(tokens, at), "not YAML: %s", printable(message))
 		return &node{}
 	}
 	return b.node(file.Docs[0].Body, depth)
+}
+
+// unclosed suggests what may be wrong where the library reads no further: above
+// all, a brace or bracket that is open there.
+func (b *yamlBuilder) unclosed(tokens token.Tokens, at position) suggestion {
+	return suggestion{func() string {
+		var open token.Tokens
+		for _, tk := range tokens {
+			if p := b.place(tk); p.line > at.line || p.line == at.line && p.column >= at.column {
+				break
+			}
+			switch tk.Type {
+			case token.SequenceStartType, token.MappingStartType:
+				open = append(open, tk)
+			case token.SequenceEndType, token.MappingEndType:
+				open = open[:max(len(open)-1, 0)]
+			}
+		}
+		if len(open) == 0 {
+			return "look at quotes and indentation, here and above"
+		}
+		last := open[len(open)-1]
+		return fmt.Sprintf("close the %s of line %d, or look at the commas in it", quote(last.Value), last.Position.Line)
+	}}
 }
 
 // crowded returns the key that is one too many in a block mapping, or nil.
@@ -221,7 +245,7 @@ func crowded(tokens token.Tokens) *token.Token {
 // shown. Tabs are refused because no two programs agree on their width.
 func checkSource(src *source, raw []byte, ps *problems) bool {
 	if len(raw) > maxSource {
-		ps.add(position{src, 1, 1}, nil, "the file is longer than %d MiB", maxSource>>20)
+		ps.add(position{src, 1, 1}, hint("move IAM policies into files of their own"), "the file is longer than %d MiB", maxSource>>20)
 		return false
 	}
 	before, marked := len(ps.found), len(src.lines)
@@ -234,11 +258,11 @@ func checkSource(src *source, raw []byte, ps *problems) bool {
 			}
 			switch at := (position{src, i + 1, column}); {
 			case r == utf8.RuneError && !utf8.ValidString(line):
-				ps.add(at, nil, "the line is not valid UTF-8")
+				ps.add(at, hint("save the file as UTF-8"), "the line is not valid UTF-8")
 			case r == '\t':
 				ps.add(at, hint("use spaces"), "a tab")
 			case unsafeRune(r), r == '\uFEFF':
-				ps.add(at, nil, "a control character, %U", r)
+				ps.add(at, hint("take it out"), "a control character, %U", r)
 			default:
 				continue
 			}
@@ -246,7 +270,7 @@ func checkSource(src *source, raw []byte, ps *problems) bool {
 		}
 	}
 	if marked > maxMarks {
-		ps.add(position{src, 1, 1}, nil, "the file has more than %d lines and characters of %s", maxMarks, marks)
+		ps.add(position{src, 1, 1}, hint("move IAM policies into files of their own"), "the file has more than %d lines and characters of %s", maxMarks, marks)
 	}
 	return len(ps.found) == before
 }
@@ -257,8 +281,8 @@ func checkSource(src *source, raw []byte, ps *problems) bool {
 // nested too deep has to be refused before.
 func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 	before := len(b.problems.found)
-	refuse := func(tk *token.Token, format string, args ...any) {
-		b.problems.add(b.place(tk), nil, format, args...)
+	refuse := func(tk *token.Token, suggest suggestion, format string, args ...any) {
+		b.problems.add(b.place(tk), suggest, format, args...)
 	}
 	var content, flow, dashes, line int
 	for _, tk := range tokens {
@@ -268,18 +292,18 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 		switch tk.Type {
 		case token.DocumentHeaderType, token.DocumentEndType:
 			if content > 0 || tk.Type == token.DocumentEndType {
-				refuse(tk, "a policy is one YAML document")
+				refuse(tk, hint("take the line out"), "a policy is one YAML document")
 			}
 		case token.DirectiveType:
-			refuse(tk, "YAML directives are not allowed")
+			refuse(tk, hint("take the line out"), "YAML directives are not allowed")
 		case token.AnchorType, token.AliasType:
-			refuse(tk, "YAML anchors and aliases are not allowed")
+			refuse(tk, hint("write it out in full"), "YAML anchors and aliases are not allowed")
 		case token.MergeKeyType:
-			refuse(tk, "YAML merge keys are not allowed")
+			refuse(tk, hint("write the keys out in full"), "YAML merge keys are not allowed")
 		case token.TagType:
-			refuse(tk, "YAML tags are not allowed")
+			refuse(tk, hint("take it out; text can be in quotes"), "YAML tags are not allowed")
 		case token.MappingKeyType:
-			refuse(tk, "keys marked with ? are not allowed")
+			refuse(tk, hint("write key: value"), "keys marked with ? are not allowed")
 		case token.SequenceEntryType:
 			dashes++
 		case token.SequenceStartType, token.MappingStartType:
@@ -288,7 +312,7 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 			flow--
 		case token.MappingValueType:
 			if tk.Prev != nil && len(tk.Prev.Value) > maxKeyLength {
-				refuse(tk.Prev, "the key is longer than %d bytes", maxKeyLength)
+				refuse(tk.Prev, hint("shorten it"), "the key is longer than %d bytes", maxKeyLength)
 			} else if glued(tk) {
 				b.problems.add(b.place(tk.Prev), hint("put it in quotes, or write a space after the colon"),
 					"between braces, %s is read as a key and a value", quote(tk.Prev.Value+":"+tk.Next.Value))
@@ -301,7 +325,7 @@ func (b *yamlBuilder) allowed(tokens token.Tokens) bool {
 		case len(b.problems.found)-before >= maxErrors:
 			return false
 		case flow > maxNesting, dashes > maxNesting:
-			refuse(tk, "nested deeper than %d levels", maxNesting)
+			refuse(tk, hint("take levels out"), "nested deeper than %d levels", maxNesting)
 			return false
 		}
 	}
@@ -327,7 +351,7 @@ func glued(colon *token.Token) bool {
 func (b *yamlBuilder) node(in ast.Node, depth int) *node {
 	n := &node{at: b.place(in.GetToken())}
 	if depth > maxNesting {
-		b.problems.add(n.at, nil, "nested deeper than %d levels", maxNesting)
+		b.problems.add(n.at, hint("take levels out"), "nested deeper than %d levels", maxNesting)
 		return n
 	}
 	switch in := in.(type) {
