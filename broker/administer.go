@@ -296,6 +296,9 @@ func (a *Admin) add(ctx context.Context, ch Change, s *state, u *User, now time.
 	if err := a.free(ctx, ch.Slack, name); err != nil {
 		return err
 	}
+	if err := a.freeEmail(ctx, ch.Email, name); err != nil {
+		return err
+	}
 	*u = User{
 		Name: name, ID: a.newID(now), CreatedAt: now, Enabled: true, Slack: ch.Slack, Email: ch.Email,
 		IsApp: ch.Owner != "", Owner: ch.Owner, Groups: slices.Sorted(slices.Values(ch.Groups)),
@@ -357,6 +360,23 @@ func (a *Admin) free(ctx context.Context, id SlackID, name policy.UserName) erro
 		return err
 	}
 	return fmt.Errorf("the account %s in Slack is %s's: %w", id, other.Name, ErrConflict)
+}
+
+// freeEmail refuses an address that another User has.
+func (a *Admin) freeEmail(ctx context.Context, email string, name policy.UserName) error {
+	if email == "" {
+		return nil
+	}
+	users, err := a.Identities.UsersByEmail(ctx, email)
+	if err != nil {
+		return err
+	}
+	for _, other := range users {
+		if other.Name != name {
+			return fmt.Errorf("the address %s is %s's: %w", email, other.Name, ErrConflict)
+		}
+	}
+	return nil
 }
 
 func groupThere(d *policy.Document, name policy.GroupName) error {

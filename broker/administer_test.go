@@ -55,6 +55,8 @@ func TestDo(t *testing.T) {
 	}{
 		{"a person", nil, "user add dora --slack T0AB/UDORA --group dev --until 1d",
 			[]string{"dora: enabled: true; expires: " + inADay + "; groups: dev; slack: T0AB/UDORA"}},
+		{"a removed user's address", []string{"user remove erin"}, "user add dora --email Erin@Example.com --until 1d",
+			[]string{"dora: enabled: true; expires: " + inADay + "; e-mail: erin@example.com"}},
 		{"an application", []string{"user renew bob --until 1d"}, "user add ci --owner bob",
 			[]string{"ci: enabled: true; expires: " + inADay + "; application of: bob"}},
 		{"switched off", nil, "user disable alice bob", []string{"alice: enabled: true → false", "bob: enabled: true → false"}},
@@ -110,6 +112,7 @@ func TestDoRefuses(t *testing.T) {
 		{"user add gone", broker.ErrInvalid, "the name gone was a removed user's and is never used again"},
 		{"user add dora --group sr", broker.ErrNotFound, "there is no group sr; did you mean sre?"},
 		{"user add dora --slack T0AB/UBOB", broker.ErrConflict, "the account T0AB/UBOB in Slack is bob's"},
+		{"user add dora --email Erin@Example.com", broker.ErrConflict, "the address erin@example.com is erin's"},
 		{"user add ci --owner nobody", broker.ErrInvalid, "the owner nobody is not a person here"},
 		{"user add ci --owner alice --until 2099-01-01", broker.ErrInvalid, "alice answers for ci and has access until"},
 		{"user add dora --until 2001-01-01", broker.ErrInvalid, "has passed already; to switch a user off, disable them"},
@@ -134,7 +137,7 @@ func TestDoRefuses(t *testing.T) {
 		t.Run(tt.words, func(t *testing.T) {
 			w := newWorld(t)
 			admin := w.admin(w.tap)
-			do(t, admin, "user add gone", "user remove gone", "group add old", "group remove old")
+			do(t, admin, "user add gone --email gone@example.com", "user remove gone", "group add old", "group remove old")
 			w.tap.watch(nil, nil)
 			_, err := admin.Do(t.Context(), change(t, tt.words))
 			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) {

@@ -236,6 +236,9 @@ func (c Command) set(ch *Change, what, value string) error {
 		}
 		ch.Slack = id
 	case "--email":
+		if !policy.ValidEmail(value) {
+			return c.wrong("%q is not an e-mail address, as in alice@example.com.", value)
+		}
 		ch.Email = strings.ToLower(value)
 	case "--until":
 		when, err := ParseWhen(value)

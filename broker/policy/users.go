@@ -24,6 +24,9 @@ var (
 	emailPattern = expression("^[!#-'*+/-9=?A-Z^-~.-]{1,64}@[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$")
 )
 
+// ValidEmail says whether s may be a user's e-mail address.
+func ValidEmail(s string) bool { return emailPattern().MatchString(s) }
+
 func (p *parser) user(e entry) User {
 	f := p.form("the user "+quote(e.key), e.value,
 		"slack", "email", "groups", "grants", "expires", "disabled", "app", "owner")
@@ -60,7 +63,7 @@ func checkUsers(d *Document, users []User) []finding {
 		if u.Slack != "" && !slackPattern().MatchString(u.Slack) {
 			c.add(at("slack"), hint("write team/user, as in T012AB/U0456"), "%s is not a Slack identity", quote(u.Slack))
 		}
-		if u.Email != "" && !emailPattern().MatchString(u.Email) {
+		if u.Email != "" && !ValidEmail(u.Email) {
 			c.add(at("email"), hint("write it as in alice@example.com"), "%s is not an e-mail address", quote(u.Email))
 		}
 		c.unshared(at("slack"), bySlack, u.Slack, u.Name)
