@@ -103,6 +103,7 @@ func check(d *Document) []finding {
 	if l := d.Settings.TokenLifetime; l != 0 && (l < minTokenLifetime || l > maxTokenLifetime) {
 		c.add([]string{"settings", "token_lifetime"}, lifetime(l), "`token_lifetime` must be from 1h to 400d")
 	}
+	c.ticketURL([]string{"settings", "ticket_url"}, d.Settings.TicketURL)
 	c.removed(d.Removed)
 	return c.found
 }
@@ -335,6 +336,10 @@ func (c *checker) conditions(at func(...string) []string, r *Role) {
 	if r.Ticket != nil && (r.Ticket.String() == "" || strings.ContainsFunc(r.Ticket.String(), unsafeRune)) {
 		c.add(at("ticket"), onlyStored, "the pattern is empty or holds control characters")
 	}
+	if r.Ticket == nil && r.TicketURL != "" {
+		c.add(at("ticket_url"), hint("add `ticket`"), "`ticket_url` is for a role that wants a ticket")
+	}
+	c.ticketURL(at("ticket_url"), r.TicketURL)
 	if r.Approval == nil {
 		return
 	}

@@ -71,6 +71,10 @@ func TestDiff(t *testing.T) {
 		{"administrators", "admins: [leads]", "admins: [sre]", []string{"admins.leads: removed", "admins.sre: added"}},
 		{"settings", "{two_admins: true}", "{user_lifetime: 36h, token_lifetime: 91d}", []string{
 			"settings.user_lifetime: 90d → 36h", "settings.token_lifetime: added, 91d (weaker)", "settings.two_admins: true → false (weaker)"}},
+		{"where tickets are", "{two_admins: true}", "{two_admins: true, ticket_url: 'https://t.example/{ticket}'}", []string{
+			"settings.ticket_url: added, https://t.example/{ticket}"}},
+		{"where a role's tickets are", "    ticket: INC-[0-9]+", "    ticket: INC-[0-9]+\n    ticket_url: https://t.example/{ticket}", []string{
+			"roles.prod-admin.ticket_url: added, https://t.example/{ticket}"}},
 		{"a shorter life of tokens", "{two_admins: true}", "{two_admins: true, token_lifetime: 89d}", []string{"settings.token_lifetime: added, 89d"}},
 		{"a role", "  plain: ", "  new: {account: prod, iam_role: New, max_duration: 30m, approval: {by: [leads]}}\n  plain: ", []string{
 			"roles.new: added", "roles.new.account: added, prod", "roles.new.iam_role: added, New", "roles.new.max_duration: added, 30m",

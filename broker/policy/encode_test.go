@@ -220,6 +220,8 @@ func TestDigestTellsApart(t *testing.T) {
 		"permissions":     func(d *policy.Document) { d.Roles["prod-readonly"].Permissions = session },
 		"a removed group": func(d *policy.Document) { d.Removed = []policy.GroupName{"old"} },
 		"two admins":      func(d *policy.Document) { d.Settings.TwoAdmins = true },
+		"tickets' links":  func(d *policy.Document) { d.Settings.TicketURL = "https://t.example/{ticket}" },
+		"a role's links":  func(d *policy.Document) { d.Roles["prod-admin"].TicketURL = "https://t.example/{ticket}" },
 		"an ARN":          func(d *policy.Document) { d.Roles["prod-admin"].ARN += "s" },
 		"tags":            func(d *policy.Document) { d.Roles["prod-admin"].NoTags = true },
 		"settings":        func(d *policy.Document) { d.Settings.BindByEmail = true },

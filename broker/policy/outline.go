@@ -88,6 +88,7 @@ func settingsPart(s Settings) part {
 		p.plain("token_lifetime", lifetimeText(s.TokenLifetime), false)
 	}
 	p.flag("two_admins", s.TwoAdmins, false)
+	p.word("ticket_url", s.TicketURL, "")
 	return p
 }
 
@@ -111,6 +112,7 @@ func rolePart(r *Role, account Account) part {
 	}
 	p.word("reason", reason, "optional")
 	p.word("ticket", r.Ticket.String(), "")
+	p.word("ticket_url", r.TicketURL, "")
 	if r.Approval != nil {
 		p.parts = append(p.parts, approvalPart(r.Approval))
 	}

@@ -179,12 +179,13 @@ func (p *parser) settings(file form) Settings {
 	if section == nil {
 		section = &node{kind: isMapping, at: file.at}
 	}
-	f := p.form("`settings`", section, "bind_by_email", "user_lifetime", "token_lifetime", "two_admins")
+	f := p.form("`settings`", section, "bind_by_email", "user_lifetime", "token_lifetime", "two_admins", "ticket_url")
 	return Settings{
 		BindByEmail:   f.bool("bind_by_email", false),
 		UserLifetime:  f.lifetime("user_lifetime", defaultUserLifetime),
 		TokenLifetime: f.lifetime("token_lifetime", 0),
 		TwoAdmins:     f.bool("two_admins", false),
+		TicketURL:     f.text("ticket_url"),
 	}
 }
 
@@ -204,7 +205,7 @@ func (p *parser) account(e entry) Account {
 func (p *parser) role(e entry, accounts map[AccountName]Account) *Role {
 	f := p.form("the role "+quote(e.key), e.value,
 		"account", "iam_role", "arn", "description", "region", "includes",
-		"max_duration", "default_duration", "reason", "ticket", "approval",
+		"max_duration", "default_duration", "reason", "ticket", "ticket_url", "approval",
 		"console", "destination", "session_policy", "session_policy_arns",
 		"external_id", "tags", "source_identity", "permissions", "permission_arns")
 	r := &Role{
@@ -214,6 +215,7 @@ func (p *parser) role(e entry, accounts map[AccountName]Account) *Role {
 		Includes:          names[RoleName](f, "includes"),
 		MaxDuration:       f.duration("max_duration", 0),
 		Ticket:            f.pattern("ticket"),
+		TicketURL:         f.text("ticket_url"),
 		Approval:          p.approval(f),
 		SessionPolicyARNs: f.arns("session_policy_arns"),
 		PermissionARNs:    f.arns("permission_arns"),

@@ -135,7 +135,7 @@ func TestEveryKey(t *testing.T) {
 		ARN:         "arn:aws:iam::111122223333:role/starback/Admin",
 		Includes:    []policy.RoleName{"prod-readonly", "stage-readonly"},
 		MaxDuration: 12 * time.Hour, DefaultDuration: 15 * time.Minute,
-		ReasonRequired: true, Ticket: ticket,
+		ReasonRequired: true, Ticket: ticket, TicketURL: "https://ops.example.com:8443/find?what={ticket}&in=prod#top",
 		Approval: &policy.Approval{
 			By: []policy.GroupName{"platform", "sre-leads"}, Count: 2,
 			Within: 30 * time.Minute, ClaimWithin: 90 * time.Minute,
@@ -200,6 +200,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	wantSettings := policy.Settings{
 		BindByEmail: true, UserLifetime: 30 * 24 * time.Hour, TokenLifetime: 7 * 24 * time.Hour, TwoAdmins: true,
+		TicketURL: "https://tracker.example.com/browse/{ticket}",
 	}
 	if d.Settings != wantSettings {
 		t.Errorf("settings = %+v, want %+v", d.Settings, wantSettings)

@@ -71,6 +71,9 @@ type Settings struct {
 	// TwoAdmins has a change that benefits its author wait for another
 	// administrator.
 	TwoAdmins bool `json:"two_admins,omitempty"`
+	// TicketURL is where tickets are looked up, with {ticket} in the place of
+	// the ticket; empty: nowhere. A Role's own goes before it.
+	TicketURL string `json:"ticket_url,omitempty"`
 }
 
 // TokenCap returns the longest that a Token may last: TokenLifetime, or 90 days
@@ -117,7 +120,8 @@ type Role struct {
 	MaxDuration     time.Duration `json:"max_duration"`     // of a Request's window
 	DefaultDuration time.Duration `json:"default_duration"` // when none is asked for
 	ReasonRequired  bool          `json:"reason_required,omitempty"`
-	Ticket          *Pattern      `json:"ticket,omitempty"` // nil: no ticket rule
+	Ticket          *Pattern      `json:"ticket,omitempty"`     // nil: no ticket rule
+	TicketURL       string        `json:"ticket_url,omitempty"` // where its tickets are looked up; empty: as the settings say
 	Approval        *Approval     `json:"approval,omitempty"`
 
 	SessionPolicy     string   `json:"session_policy,omitempty"` // minified IAM policy JSON

@@ -104,6 +104,7 @@ func valid() *rapid.Generator[*policy.Document] {
 				UserLifetime:  rapid.SampledFrom([]time.Duration{90 * 24 * time.Hour, time.Hour, 25 * time.Hour, 400 * 24 * time.Hour}).Draw(t, "lifetime"),
 				TokenLifetime: rapid.SampledFrom([]time.Duration{0, 0, 30 * 24 * time.Hour, 90 * 24 * time.Hour}).Draw(t, "token"),
 				TwoAdmins:     rapid.Bool().Draw(t, "two"),
+				TicketURL:     rapid.SampledFrom(validTicketURLs).Draw(t, "ticket url"),
 			},
 		}
 		for i, name := range accounts {
@@ -135,6 +136,9 @@ func valid() *rapid.Generator[*policy.Document] {
 	})
 }
 
+// validTicketURLs are templates of links to tickets, and none.
+var validTicketURLs = []string{"", "https://tracker.example.com/browse/{ticket}", "https://t:8443/?q={ticket}&a=b:#c,'d'"}
+
 func validRole(t *rapid.T, name string, account policy.Account, lower, groups []string) *policy.Role {
 	r := &policy.Role{
 		Name: policy.RoleName(name), Account: account.Name, AccountID: account.ID, Partition: account.Partition, Region: account.Region,
@@ -159,6 +163,7 @@ func validRole(t *rapid.T, name string, account policy.Account, lower, groups []
 			t.Fatal(err)
 		}
 		r.Ticket = pattern
+		r.TicketURL = rapid.SampledFrom(validTicketURLs).Draw(t, "ticket url")
 	})
 	maybe("approval", func() {
 		r.Approval = &policy.Approval{

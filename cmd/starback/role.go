@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -323,7 +324,8 @@ type roleLine struct {
 	Includes         []policy.RoleName  `json:"includes,omitempty"`
 	ReasonRequired   bool               `json:"reason_required"`
 	Ticket           string             `json:"ticket,omitempty"`
-	Approvals        int                `json:"approvals"` // how many must agree
+	TicketURL        string             `json:"ticket_url,omitempty"` // its own, or the settings'
+	Approvals        int                `json:"approvals"`            // how many must agree
 	ApprovedBy       []policy.GroupName `json:"approved_by,omitempty"`
 	Console          bool               `json:"console"`
 	SessionPolicy    json.RawMessage    `json:"session_policy,omitempty"`
@@ -344,6 +346,9 @@ func newRoleLine(doc *policy.Document, r *policy.Role) roleLine {
 		SessionPolicy: json.RawMessage(r.SessionPolicy), SessionARNs: r.SessionPolicyARNs,
 		Tags: r.Tags, NoTags: r.NoTags, NoSourceIdentity: r.NoSourceIdentity,
 		Permissions: json.RawMessage(r.Permissions), PermissionARNs: r.PermissionARNs,
+	}
+	if r.Ticket != nil {
+		l.TicketURL = cmp.Or(r.TicketURL, doc.Settings.TicketURL)
 	}
 	if r.Approval != nil {
 		l.Approvals, l.ApprovedBy = r.Approval.Count, r.Approval.By
@@ -376,6 +381,7 @@ func (l roleLine) print(w io.Writer) error {
 		line("reason", "required")
 	}
 	line("ticket", l.Ticket)
+	line("tickets are at", l.TicketURL)
 	if l.Approvals > 0 {
 		line("approval", fmt.Sprintf("%d of %s", l.Approvals, listed(l.ApprovedBy)))
 	}
