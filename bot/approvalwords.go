@@ -27,10 +27,10 @@ func approvalMessage(t broker.Telling) message {
 		blocks: []slack.Block{asksFor(r), section(howItStands(r))},
 	}
 	if r.Ticket != "" {
-		m.blocks = append(m.blocks, quote("Ticket", r.Ticket))
+		m.blocks = append(m.blocks, quote("Ticket", r.Ticket, linksOf(r)...))
 	}
 	if r.Reason != "" {
-		m.blocks = append(m.blocks, quote("Reason", r.Reason))
+		m.blocks = append(m.blocks, quote("Reason", r.Reason, linksOf(r)...))
 	}
 	if no := declined(r); no != nil && no.Reason != "" {
 		m.blocks = append(m.blocks, quote("Why not", no.Reason))

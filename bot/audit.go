@@ -33,10 +33,10 @@ func requestMessage(r *broker.Request) message {
 		blocks: []slack.Block{section(head + "\n" + state)},
 	}
 	if r.Ticket != "" {
-		m.blocks = append(m.blocks, quote("Ticket", r.Ticket))
+		m.blocks = append(m.blocks, quote("Ticket", r.Ticket, linksOf(r)...))
 	}
 	if reason := reasonOf(r); reason != "" {
-		m.blocks = append(m.blocks, quote("Reason", reason))
+		m.blocks = append(m.blocks, quote("Reason", reason, linksOf(r)...))
 	}
 	foot := []string{requestLine(r.ID)}
 	if s := newest(r); s != nil && s.AccessKeyID != "" {

@@ -48,6 +48,7 @@ type draft struct {
 	duration time.Duration // 0: none chosen
 	ticket   string
 	reason   string
+	link     string // in the reason: to the message that the shortcut was chosen on
 }
 
 // words are a draft's ticket and reason, as they follow a role in a command.
@@ -120,6 +121,7 @@ func formView(me broker.Me, d draft) slack.ModalViewRequest {
 	}
 	v := modal(message{})
 	v.CallbackID, v.Submit, v.Close = callbackForm, plain("Request"), plain("Cancel")
+	v.PrivateMetadata = d.link
 	blocks := []slack.Block{roleInput(me, role)}
 	if role == nil && d.role != "" {
 		blocks = append(blocks, section(fmt.Sprintf("There is no role %s that you may ask for. Choose another.", word(string(d.role)))))

@@ -108,19 +108,19 @@ func (f *Front) shortcut(ctx context.Context, p interaction) Reply {
 }
 
 // firstView is the form before anything is chosen, or a sentence where there is
-// nothing to choose.
-func firstView(me broker.Me, reason string) slack.ModalViewRequest {
+// nothing to choose. A link to a message is its reason to begin with.
+func firstView(me broker.Me, link string) slack.ModalViewRequest {
 	if len(me.Roles) == 0 {
 		return modal(rolesMessage(me))
 	}
-	return formView(me, draft{reason: reason})
+	return formView(me, draft{reason: link, link: link})
 }
 
 // openLater opens a modal at once and has a Worker draw the form in it. The View
 // knows only what Starback knew before; a Worker asks Slack who somebody is, and
 // records a refusal. It fails if nothing was opened, or if what was opened can
 // say neither the one nor the other.
-func (f *Front) openLater(ctx context.Context, w work, reason string) error {
+func (f *Front) openLater(ctx context.Context, w work, link string) error {
 	opened, err := f.open(ctx, w.Key, workingView())
 	if err != nil {
 		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
@@ -132,7 +132,7 @@ func (f *Front) openLater(ctx context.Context, w work, reason string) error {
 	defer stop()
 	queueing, stop := context.WithDeadline(ctx, end.Add(-tellBudget))
 	defer stop()
-	todo := work{Kind: workOpening, Caller: w.Caller, Key: w.Key, Received: w.Received, View: opened.ID, Hash: opened.Hash, Text: reason}
+	todo := work{Kind: workOpening, Caller: w.Caller, Key: w.Key, Received: w.Received, View: opened.ID, Hash: opened.Hash, Text: link}
 	if f.enqueue(queueing, todo) == nil {
 		return nil
 	}
@@ -210,6 +210,7 @@ func (f *Front) submitted(ctx context.Context, p interaction) Reply {
 	}
 	w := work{
 		Kind: workForm, Caller: p.caller(), Key: p.View.ID, Received: f.Now(), Text: filled.text(), View: p.View.ID, Hash: p.View.Hash,
+		Link: filled.link,
 	}
 	if err := f.enqueue(ctx, w); err != nil {
 		return f.respond(wrong(map[string]string{blockRole: "Starback could not take your request for certain. Press Request again."}))

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,7 +14,7 @@ type seenView struct {
 	ID              string `json:"id"`
 	Hash            string `json:"hash"` // changes with every update
 	CallbackID      string `json:"callback_id"`
-	PrivateMetadata string `json:"private_metadata"`
+	PrivateMetadata string `json:"private_metadata"` // of the form, the link that its reason began with
 	State           struct {
 		// Values are what was filled in, by block and by action.
 		Values map[string]map[string]struct {
@@ -36,6 +37,9 @@ func (v seenView) draft() draft {
 		return strings.Join(strings.Fields(cleanText(values[block][actionInput].Value)), " ")
 	}
 	d := draft{ticket: typed(blockTicket), reason: typed(blockReason)}
+	if link := v.PrivateMetadata; permalinkPattern().MatchString(link) && slices.Contains(strings.Fields(d.reason), link) {
+		d.link = link
+	}
 	role := strings.Fields(cleanText(values[blockRole][actionRole].SelectedOption.Value))
 	if len(role) != 1 {
 		return d
@@ -60,6 +64,10 @@ var (
 	domainPattern  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,80}$`) })
 	channelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z0-9]{2,40}$`) })
 	stampPattern   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]{1,20})\.([0-9]{6})$`) })
+	// permalinkPattern is the whole of one.
+	permalinkPattern = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^https://[a-z0-9][a-z0-9.-]{0,80}\.slack\.com/archives/[A-Z0-9]{2,40}/p[0-9]{7,26}$`)
+	})
 )
 
 // permalink is the link to the message that a shortcut was chosen on; empty if

@@ -237,6 +237,7 @@ func TestShortcuts(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(found, func(e broker.Event) bool { return e.Event == broker.EventIssued && e.Reason == link }) {
 		t.Errorf("the trail does not hold the link: %v", err)
 	}
+	leadsTo(t, w, "C9", link)
 
 	// Somebody whom Starback has not met yet, and somebody it does not know.
 	for user, want := range map[string]string{"U2": "Role: [ Type part of a role or an account v ]", "U3": "Starback does not know you yet."} {

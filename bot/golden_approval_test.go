@@ -79,6 +79,9 @@ func TestGoldenApproval(t *testing.T) {
 	}
 	hostile := guarded("x`*bold*`<!channel>", false, true)
 	hostile.Ticket, hostile.Reason = "*INC-1*", "first\n✅  *mallory* asks for `root` <!channel> <https://evil.example|Approve> \u202eoops\u202c &amp;"
+	linking := guarded("prod-admin", false, false)
+	linking.TicketLink, linking.Link = ourTicket, ourMessage
+	linking.Reason = "as in INC-4711, and INC-4711 itself: " + ourMessage + " and " + ourMessage
 	for name, c := range map[string]struct {
 		r         broker.Request
 		approvers int
@@ -92,6 +95,7 @@ func TestGoldenApproval(t *testing.T) {
 		"pending-no-person": {put(broker.StatePending, func(r *broker.Request) { r.Slack, r.User = broker.SlackID{}, "ci-deploy" }), 1, 0},
 		"pending-hostile":   {hostile, 1, 0},
 		"pending-longest":   {longest, 25, 7},
+		"pending-links":     {linking, 2, 0},
 		"approved":          {put(broker.StateApproved, nil), 0, 0},
 		"revealed":          {put(broker.StateOpen, nil), 0, 0},
 		"revealed-late":     {put(broker.StateOpen, func(r *broker.Request) { r.WindowEnd = noon.Add(10 * time.Minute) }), 0, 0},

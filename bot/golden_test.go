@@ -210,6 +210,9 @@ func TestGoldenAudit(t *testing.T) {
 			r.Sessions = append(r.Sessions, r.Sessions[0], broker.Session{ID: "01JDCKQ0000000000000000003", State: broker.SessionFailed, Outcome: "aws"})
 			r.Sessions[1].ID, r.Sessions[1].ExpiresAt = "01JDCKQ0000000000000000002", noon.Add(2*time.Hour)
 		}),
+		"open-links": inState(broker.StateOpen, func(r *broker.Request) {
+			r.TicketLink, r.Link, r.Reason = ourTicket, ourMessage, ourMessage+" has it all"
+		}),
 		"pending": inState(broker.StateAsked, func(r *broker.Request) {
 			r.User, r.UserID, r.AccountID, r.Ticket, r.Reason, r.Duration = "", "", "", "", "", 0
 			r.Sessions[0] = broker.Session{ID: "01JDCKQ0000000000000000000", State: broker.SessionMinting}

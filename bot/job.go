@@ -30,6 +30,7 @@ type work struct {
 	Text     string          `json:"text,omitempty"`     // of a command; why an approver says no
 	Action   string          `json:"action,omitempty"`   // the button pressed, or the menu chosen from
 	Value    string          `json:"value,omitempty"`    // and its value
+	Link     string          `json:"link,omitempty"`     // in the Text: to the message that a shortcut was chosen on
 	View     string          `json:"view,omitempty"`     // the modal that it was done in, and that shows the answer
 	Hash     string          `json:"hash,omitempty"`     // of that modal, as it was then
 	Forms    bool            `json:"forms,omitempty"`    // a form may be opened for the command

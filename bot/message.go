@@ -95,8 +95,11 @@ func richSize(e slack.RichTextElement) (n int) {
 		}
 	case *slack.RichTextSection:
 		for _, piece := range e.Elements {
-			if text, ok := piece.(*slack.RichTextSectionTextElement); ok {
-				n += utf8.RuneCountInString(text.Text)
+			switch piece := piece.(type) {
+			case *slack.RichTextSectionTextElement:
+				n += utf8.RuneCountInString(piece.Text)
+			case *slack.RichTextSectionLinkElement:
+				n += utf8.RuneCountInString(piece.Text)
 			}
 		}
 	}
@@ -220,14 +223,14 @@ func list(lines []string, room int) (blocks []slack.Block, shown int) {
 }
 
 // quote is text of a user's: shown as it is, never as markup. Control and
-// bidirectional characters are stripped.
-func quote(label, text string) slack.Block {
+// bidirectional characters are stripped. What is a link in it, we have made.
+func quote(label, text string, links ...linkTo) slack.Block {
 	var parts []slack.RichTextSectionElement
 	if label != "" {
 		parts = append(parts, slack.NewRichTextSectionTextElement(label, &slack.RichTextSectionTextStyle{Bold: true}))
 		text = "  " + text
 	}
-	parts = append(parts, slack.NewRichTextSectionTextElement(cut(cleanText(text), maxSection-200), nil))
+	parts = append(parts, linked(cut(cleanText(text), maxSection-200), links)...)
 	return slack.NewRichTextBlock("", slack.NewRichTextSection(parts...))
 }
 

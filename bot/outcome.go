@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -22,7 +23,7 @@ func pendingMessage(r *broker.Request, channel bool) message {
 		words = fmt.Sprintf("⚠️  %s, and this Starback has no approvals channel, so nobody is asked. "+
 			"Ask an administrator to set one, then ask again. This request lapses %s.", wants, when(r.LapsesAt))
 	}
-	m := say(words, requestLine(r.ID))
+	m := say(words, requestLine(r.ID)).withTicket(r)
 	m.blocks = append(m.blocks, slack.NewActionBlock("", button(actionWithdraw, r.ID, "Withdraw", "")))
 	return m
 }
@@ -67,7 +68,7 @@ func outcomeMessage(r *broker.Request, now time.Time) message {
 	if r.State == broker.StateDenied && no != nil {
 		words = fmt.Sprintf("⛔  %s was denied by `%s`. %s", your, no.User, again)
 	}
-	m := say(words, requestLine(r.ID))
+	m := say(words, requestLine(r.ID)).withTicket(r)
 	if no != nil && no.Reason != "" {
 		m.text += " Open the message to read why."
 		m.blocks = append(m.blocks, quote("Why not", no.Reason))
@@ -110,6 +111,14 @@ func unseenKeys(r *broker.Request, now time.Time) (words string, buttons []slack
 // renewButton asks for new keys in the window of an open Request.
 func renewButton(r *broker.Request) []slack.BlockElement {
 	return []slack.BlockElement{button(actionRenew, r.ID, "Renew", "")}
+}
+
+// withTicket adds the ticket of a Request below what is said of it.
+func (m message) withTicket(r *broker.Request) message {
+	if r.Ticket != "" {
+		m.blocks = slices.Insert(m.blocks, 1, quote("Ticket", r.Ticket, linksOf(r)...))
+	}
+	return m
 }
 
 // with adds buttons, if there are any.

@@ -75,6 +75,11 @@ func checkSafe(t *rapid.T, sent []byte, role policy.RoleName) {
 	if err := json.Unmarshal(m.Blocks, &blocks); err != nil {
 		t.Fatal(err)
 	}
+	eachLink(blocks, func(url string) {
+		if url != ourTicket && url != ourMessage && !ourConsole.MatchString(url) {
+			t.Fatalf("a link that Starback has not made: %q", url)
+		}
+	})
 	eachText(blocks, func(kind, text string) {
 		for _, r := range text {
 			if r != '\n' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
@@ -121,6 +126,32 @@ func eachText(v any, yield func(kind, text string)) {
 	}
 }
 
+// eachLink calls yield for everywhere that something leads.
+func eachLink(v any, yield func(url string)) {
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			eachLink(item, yield)
+		}
+	case map[string]any:
+		if url, ok := v["url"].(string); ok {
+			yield(url)
+		}
+		for _, item := range v {
+			eachLink(item, yield)
+		}
+	}
+}
+
+// Where the tests' messages lead.
+const (
+	ourTicket  = "https://tracker.example.com/browse/INC-4711"
+	ourMessage = "https://acme.slack.com/archives/C012AB/p1763899200000100"
+)
+
+// ourConsole is the console link of the tests' credentials.
+var ourConsole = regexp.MustCompile(`^https://(us-east-1\.)?signin\.aws\.amazon\.com/`)
+
 // TestMessagesHoldWordsAsText draws Requests with whatever people type, and
 // puts them into every message that shows a Request.
 func TestMessagesHoldWordsAsText(t *testing.T) {
@@ -134,6 +165,10 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		r.Ticket = rapid.OneOf(rapid.Just(""), typed(1000)).Draw(rt, "ticket")
 		r.Reason = rapid.OneOf(rapid.Just(""), typed(1000)).Draw(rt, "reason")
 		r.Words = typed(1000).Draw(rt, "words")
+		if rapid.Bool().Draw(rt, "links") {
+			r.TicketLink, r.Link = ourTicket, ourMessage
+			r.Reason, r.Words = cut(ourMessage+" "+r.Reason, 1000), cut(ourMessage+" "+r.Words, 1000)
+		}
 		checkSafe(rt, posted(t, requestMessage(&r)), r.Role)
 		for i := range r.Approvals {
 			r.Approvals[i].Reason = cut(typed(300).Draw(rt, "why not"), 300)

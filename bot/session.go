@@ -156,7 +156,7 @@ func (w *Worker) askForMore(ctx context.Context, todo work, id string) error {
 		return w.refused(ctx, todo, command{}, err)
 	}
 	ask := broker.Ask{
-		Caller: todo.Caller, Surface: broker.SurfaceButton, Key: "more." + r.ID, Role: r.Role, Duration: r.Duration, Words: r.Words,
+		Caller: todo.Caller, Surface: broker.SurfaceButton, Key: "more." + r.ID, Role: r.Role, Duration: r.Duration, Words: r.Words, Link: r.Link,
 		Deadline: todo.Received.Add(jobPatience),
 	}
 	issued, err := w.Broker.Issue(ctx, ask)

@@ -239,7 +239,7 @@ func windowEnding(r *broker.Request, mayAsk bool) message {
 	}
 	m := say(fmt.Sprintf("%s *Ask for more* asks for %s more, from when you press it; what you have goes on to its end.", words, span(r.Duration)), requestLine(r.ID))
 	if r.Words != "" {
-		m.blocks = append(m.blocks, quote("With", r.Words))
+		m.blocks = append(m.blocks, quote("With", r.Words, linksOf(r)...))
 	}
 	return m.with([]slack.BlockElement{button(actionMore, r.ID, "Ask for more", slack.StylePrimary), end})
 }

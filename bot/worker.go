@@ -113,7 +113,7 @@ func commandAsk(w work) broker.Ask {
 	}
 	return broker.Ask{
 		Caller: w.Caller, Surface: surface, Key: w.Key,
-		Role: c.role, Duration: c.duration, Words: c.words, Deadline: w.Received.Add(jobPatience),
+		Role: c.role, Duration: c.duration, Words: c.words, Link: w.Link, Deadline: w.Received.Add(jobPatience),
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/starback/starback/broker/policy"
@@ -109,6 +111,8 @@ func (a Ask) check() error {
 		return fmt.Errorf("a negative duration: %w", ErrInvalid)
 	case len([]rune(a.Words)) > maxWords:
 		return fmt.Errorf("more than %d characters of reason: %w", maxWords, ErrInvalid)
+	case a.Link != "" && !slices.Contains(strings.Fields(a.Words), a.Link):
+		return fmt.Errorf("a link that nobody has asked with: %w", ErrInvalid)
 	}
 	return nil
 }
@@ -183,7 +187,7 @@ func (a *attempt) recordAsk(ctx context.Context, ask Ask) error {
 	session := a.newSession()
 	r := Request{
 		ID: a.id, Hash: ask.contentHash(), Surface: ask.Surface, Slack: ask.Caller, TokenID: ask.caller().tokenID(),
-		Role: ask.Role, Duration: ask.Duration, Words: ask.Words,
+		Role: ask.Role, Duration: ask.Duration, Words: ask.Words, Link: ask.Link,
 		State: StateAsked, AskedAt: a.began, Sessions: []Session{session},
 	}
 	asked := a.event(EventAsked, r, &session)

@@ -291,6 +291,7 @@ func TestIssueRefusesWhatCannotBeRecorded(t *testing.T) {
 		{"no role", func(a *broker.Ask) { a.Role = "" }},
 		{"a role name of 65 bytes", func(a *broker.Ask) { a.Role = "r" + "oooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooo" }},
 		{"a negative duration", func(a *broker.Ask) { a.Duration = -1 }},
+		{"a link that is not among the words", func(a *broker.Ask) { a.Words, a.Link = "see https://acme.slack.com/1/2", "https://acme.slack.com/1" }},
 		{"1,001 characters of reason", func(a *broker.Ask) { a.Words = string(slices.Repeat([]rune("é"), 1001)) }},
 	}
 	w := newWorld(t)

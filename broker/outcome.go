@@ -117,6 +117,7 @@ func (a *attempt) fail(ctx context.Context, f *Fault) error {
 // describe writes down what was decided.
 func (a *attempt) describe(r *Request, d policy.Decision, asked policy.Asked) {
 	r.Ticket, r.Reason = asked.Ticket, asked.Reason
+	r.TicketLink = a.facts.Policy.TicketLink(d.Role, asked.Ticket)
 	r.Rule, r.PolicyVersion = d.Rule, a.facts.PolicyVersion
 	a.claim(r)
 	if d.Role != nil {

@@ -37,6 +37,9 @@ type Ask struct {
 	// Words are what follows role and duration: a ticket, if the Role has a
 	// rule for one and the first word matches it, then the reason.
 	Words string
+	// Link is one of the Words: the link to a message, as the surface itself
+	// made it. What somebody typed is none.
+	Link string
 	// Deadline is when the ask is too late to be of use.
 	Deadline time.Time
 }
@@ -113,6 +116,10 @@ type Request struct {
 	Words    string          `json:"words,omitempty"`
 	Ticket   string          `json:"ticket,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
+	// TicketLink is where the Ticket is looked up, by the Policy that decided
+	// last. Link is the one of the Words that is a link of the surface's own.
+	TicketLink string `json:"ticket_link,omitempty"`
+	Link       string `json:"link,omitempty"`
 
 	State     State     `json:"state"`
 	AskedAt   time.Time `json:"asked_at"`
