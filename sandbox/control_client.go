@@ -70,8 +70,8 @@ func (c *Control) call(ctx context.Context, method, path string, in any) ([]stri
 	return out.Messages, nil
 }
 
-// RenderOptions returns options that know the workspace's people and channels
-// and its clock's reading.
+// RenderOptions returns options that know the workspace's people, channels and
+// user groups and its clock's reading.
 func (s *Slack) RenderOptions() RenderOptions {
 	return RenderOptions{
 		Now: s.now(),
@@ -90,6 +90,11 @@ func (s *Slack) RenderOptions() RenderOptions {
 				return c.Name
 			}
 			return ""
+		},
+		Group: func(id string) string {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.groups[id].Handle
 		},
 	}
 }

@@ -21,9 +21,9 @@ type RenderOptions struct {
 	Now   time.Time
 	Color bool // use ANSI escape sequences
 	Short bool // cut long URLs short
-	// User and Channel return the name for an id, or "" to show the id. They
-	// may be nil.
-	User, Channel func(id string) string
+	// User, Channel and Group return the name for an id, or "" to show the id.
+	// They may be nil.
+	User, Channel, Group func(id string) string
 }
 
 const (

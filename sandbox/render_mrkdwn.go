@@ -70,7 +70,7 @@ func (r *renderer) angle(s string) string {
 		return r.date(strings.Split(body, "^")[1:], label)
 	case strings.HasPrefix(body, "!subteam^"):
 		id, _ := strings.CutPrefix(body, "!subteam^")
-		return "@" + r.name(id, strings.TrimPrefix(label, "@"), nil)
+		return "@" + r.name(id, strings.TrimPrefix(label, "@"), r.Group)
 	case strings.HasPrefix(body, "!"):
 		return "@" + body[1:]
 	case labelled && label != "" && label != body:

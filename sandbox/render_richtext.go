@@ -80,7 +80,7 @@ func (r *renderer) piece(p kitObject) string {
 	case "channel":
 		return "#" + r.name(field("channel_id"), "", r.Channel)
 	case "usergroup":
-		return "@" + field("usergroup_id")
+		return "@" + r.name(field("usergroup_id"), "", r.Group)
 	case "team":
 		return field("team_id")
 	case "emoji":

@@ -18,6 +18,7 @@ func renderNames() sandbox.RenderOptions {
 		Location: time.FixedZone("", 3600),
 		User:     func(id string) string { return map[string]string{"U1": "alice"}[id] },
 		Channel:  func(id string) string { return map[string]string{"C1": "general"}[id] },
+		Group:    func(id string) string { return map[string]string{"S2": "leads"}[id] },
 	}
 }
 
@@ -81,6 +82,7 @@ func TestTextOfMarkup(t *testing.T) {
 		{"user, unknown", "<@U2> <@U2|bob>", "@U2 @bob", nil},
 		{"channel", "<#C1> <#C2|quiet> <#C3|>", "#general #quiet #C3", nil},
 		{"group and everyone", "<!subteam^S1|@sre> <!here> <!channel|channel>", "@sre @here @channel", nil},
+		{"group, known", "<!subteam^S2> <!subteam^S3>", "@leads @S3", nil},
 		{"link", "<https://a.b/?x=1&amp;y=2|the docs> <https://a.b>", "the docs <https://a.b/?x=1&y=2> https://a.b", nil},
 		{"link named after itself", "<https://a.b|https://a.b>", "https://a.b", nil},
 		{"long link, whole", "<" + long + ">", long, nil},

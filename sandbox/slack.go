@@ -56,6 +56,11 @@ type SlackChannel struct {
 	BotIn    bool     // whether the app's bot is a member
 }
 
+// SlackUserGroup is a set of people that messages mention as one.
+type SlackUserGroup struct {
+	ID, Handle string // the handle without the @
+}
+
 // Slack is a workspace with one app installed. It serves the Web API, response
 // URLs and Socket Mode, and delivers commands, clicks and events to the app,
 // signed. Its methods may be called from several goroutines.
@@ -82,6 +87,7 @@ type Slack struct {
 	appURL   string
 	users    map[string]*SlackUser
 	channels map[string]*SlackChannel
+	groups   map[string]SlackUserGroup
 	messages []*slackMessage
 	views    []*slackView
 	gone     map[string]int // the last revision at which a user lost sight of something
@@ -117,6 +123,7 @@ func NewSlack(cfg SlackConfig) *Slack {
 		changed:        make(chan struct{}),
 		users:          map[string]*SlackUser{},
 		channels:       map[string]*SlackChannel{},
+		groups:         map[string]SlackUserGroup{},
 		gone:           map[string]int{},
 		triggers:       map[string]*slackTrigger{},
 		links:          map[string]*slackLink{},
@@ -184,6 +191,13 @@ func (s *Slack) SetUser(id string, change func(*SlackUser)) error {
 	change(&changed)
 	s.users[id] = &changed
 	return nil
+}
+
+// AddUserGroup adds a user group, or replaces the one with the same id.
+func (s *Slack) AddUserGroup(g SlackUserGroup) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups[g.ID] = g
 }
 
 // AddChannel adds a channel, or replaces the one with the same id.

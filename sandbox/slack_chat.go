@@ -21,7 +21,40 @@ const (
 )
 
 // check returns why Slack would refuse a message's content, with Slack's code
-// and details, or an empty code.
+// and details, or an empty code. The caller holds s.mu.
+func (s *Slack) check(c slackContent) (code string, messages []string) {
+	if code, messages = c.check(); code != "" {
+		return code, messages
+	}
+	var blocks []any
+	if json.Unmarshal(c.blocks, &blocks) != nil {
+		return "", nil // there are none
+	}
+	if missing := s.unknownGroups(blocks); len(missing) > 0 {
+		return "invalid_blocks", missing
+	}
+	return "", nil
+}
+
+// unknownGroups complains of every user group that rich text mentions and that
+// there is none of. In mrkdwn Slack shows such a mention as it is written.
+func (s *Slack) unknownGroups(v any) (problems []string) {
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			problems = append(problems, s.unknownGroups(item)...)
+		}
+	case map[string]any:
+		id, _ := v["usergroup_id"].(string)
+		if _, ok := s.groups[id]; v["type"] == "usergroup" && !ok {
+			problems = append(problems, "[ERROR] usergroup ["+id+"] could not be found")
+		}
+		problems = append(problems, s.unknownGroups(v["elements"])...)
+	}
+	return problems
+}
+
+// check is the same, as far as the content alone tells.
 func (c slackContent) check() (code string, messages []string) {
 	var list []json.RawMessage
 	given := len(c.blocks) > 0 && string(c.blocks) != "null"
@@ -51,7 +84,7 @@ func (s *Slack) chatPostMessage(_ *http.Request, a slackArgs) slackAnswer {
 		return slackError("not_in_channel")
 	}
 	content := a.content()
-	if code, messages := content.check(); code != "" {
+	if code, messages := s.check(content); code != "" {
 		return slackError(code, messages...)
 	}
 	now := s.now()
@@ -77,7 +110,7 @@ func (s *Slack) chatPostEphemeral(_ *http.Request, a slackArgs) slackAnswer {
 		return slackError("user_not_in_channel")
 	}
 	content := a.content()
-	if code, messages := content.check(); code != "" {
+	if code, messages := s.check(content); code != "" {
 		return slackError(code, messages...)
 	}
 	m := s.postApp(c.ID, user, content)
@@ -100,7 +133,7 @@ func (s *Slack) chatUpdate(_ *http.Request, a slackArgs) slackAnswer {
 	if len(content.text) > slackMaxUpdate {
 		return slackError("msg_too_long")
 	}
-	if code, messages := content.check(); code != "" {
+	if code, messages := s.check(content); code != "" {
 		return slackError(code, messages...)
 	}
 	s.edit(m, content)

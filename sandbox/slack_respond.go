@@ -87,7 +87,7 @@ func (s *Slack) apply(l *slackLink, p slackResponse) string {
 		return "invalid_attachments"
 	}
 	content := slackContent{text: p.Text, blocks: p.Blocks, thread: p.ThreadTS}
-	if code, _ := content.check(); code != "" {
+	if code, _ := s.check(content); code != "" {
 		return code
 	}
 	if p.ReplaceOriginal && original != nil {

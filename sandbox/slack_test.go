@@ -63,6 +63,7 @@ func newSlackWorld(t *testing.T, configure ...func(*sandbox.SlackConfig)) *slack
 		EmailConfirmed: true, TZ: "Europe/Zurich"})
 	w.AddUser(sandbox.SlackUser{ID: "U2", Name: "bob", Email: "bob@example.com", Restricted: true})
 	w.AddUser(sandbox.SlackUser{ID: "U3", Name: "eve", TeamID: "TOTHER", Stranger: true})
+	w.AddUserGroup(sandbox.SlackUserGroup{ID: "S1", Handle: "leads"})
 	w.AddChannel(sandbox.SlackChannel{ID: "C1", Name: "general", Members: []string{"U1", "U2", "U3"}, BotIn: true})
 	w.AddChannel(sandbox.SlackChannel{ID: "C2", Name: "quiet", Members: []string{"U1"}})
 	return w
@@ -168,6 +169,7 @@ func TestWebAPIErrors(t *testing.T) {
 			url.Values{"channel": {"C1"}, "blocks": {"{"}}, "invalid_blocks_format"},
 		{"blocks not valid", "chat.postMessage", bot,
 			url.Values{"channel": {"C1"}, "blocks": {`[{"type":"marquee"}]`}}, "invalid_blocks"},
+		{"a user group that there is none of", "chat.postMessage", bot, url.Values{"channel": {"C1"}, "blocks": {slackMention("S9")}}, "invalid_blocks"},
 		{"too much text in blocks", "chat.postMessage", bot,
 			url.Values{"channel": {"C1"}, "blocks": {slackSections(5, 2700)}}, "msg_blocks_too_long"},
 		{"ephemeral, unknown channel", "chat.postEphemeral", bot,
@@ -352,5 +354,30 @@ func TestWaitFor(t *testing.T) {
 	cancel()
 	if _, err := w.WaitFor(ctx, "U2", func([]sandbox.Message) bool { return false }); err == nil {
 		t.Error("WaitFor succeeded though its condition never held")
+	}
+}
+
+// slackMention is rich text that mentions a user group.
+func slackMention(group string) string {
+	return `[{"type":"rich_text","elements":[{"type":"rich_text_section","elements":[{"type":"usergroup","usergroup_id":"` + group + `"}]}]}]`
+}
+
+// TestSlackUserGroups mentions user groups. In mrkdwn one that there is none of
+// is shown as its id.
+func TestSlackUserGroups(t *testing.T) {
+	w := newSlackWorld(t)
+	for name, c := range map[string]struct{ blocks, want string }{
+		"rich text":       {slackMention("S1"), "@leads"},
+		"mrkdwn":          {`[{"type":"section","text":{"type":"mrkdwn","text":"<!subteam^S1>","verbatim":true}}]`, "@leads"},
+		"mrkdwn, unknown": {`[{"type":"section","text":{"type":"mrkdwn","text":"<!subteam^S9>","verbatim":true}}]`, "@S9"},
+	} {
+		if _, got := w.call(t, "chat.postMessage", w.BotToken(), url.Values{"channel": {"C1"}, "blocks": {c.blocks}}); got["ok"] != true {
+			t.Errorf("%s: %v", name, got)
+			continue
+		}
+		posted := w.Channel("C1")
+		if got := sandbox.Text(posted[len(posted)-1], w.RenderOptions()); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
