@@ -48,9 +48,11 @@ const (
 )
 
 var (
-	namePattern    = expression(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	accountPattern = expression(`^[0-9]{12}$`)
-	roleARN        = expression(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
+	namePattern = expression(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	// slackGroupPattern is the form of a user group's id, as Slack writes it.
+	slackGroupPattern = expression(`^S[A-Z0-9]{2,30}$`)
+	accountPattern    = expression(`^[0-9]{12}$`)
+	roleARN           = expression(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role((?:/[\w+=,.@-]+)*/)([\w+=,.@-]{1,64})$`)
 )
 
 // maxRolePath is the longest path of an IAM role, in characters. Source: the
@@ -87,6 +89,7 @@ func check(d *Document) []finding {
 	for _, name := range slices.Sorted(maps.Keys(d.Groups)) {
 		at := []string{"groups", string(name)}
 		c.name(at, "group", string(name), string(d.Groups[name].Name))
+		c.slackGroup(append(slices.Clone(at), "slack_group"), d.Groups[name].SlackGroup)
 		c.grants(append(at, "grants"), d.Groups[name].Grants)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Roles)) {
@@ -189,6 +192,14 @@ func (c *checker) region(at []string, region, partition string) {
 		c.add(at, hint("write it as in eu-west-1"), "%s is not the name of a region", quote(region))
 	} else if home.Name != partition {
 		c.add(at, hint("it is in "+home.Name), "the region %s is not in the partition %s", region, quote(partition))
+	}
+}
+
+// slackGroup checks the id of a user group of Slack's, if there is one. It
+// becomes part of a mention, so it must be nothing else.
+func (c *checker) slackGroup(at []string, id string) {
+	if id != "" && !slackGroupPattern().MatchString(id) {
+		c.add(at, hint("write its id, as in S012ABCDEF, not its handle"), "%s is not the id of a user group of Slack's", quote(id))
 	}
 }
 

@@ -71,6 +71,7 @@ func TestDiff(t *testing.T) {
 		{"administrators", "admins: [leads]", "admins: [sre]", []string{"admins.leads: removed", "admins.sre: added"}},
 		{"settings", "{two_admins: true}", "{user_lifetime: 36h, token_lifetime: 91d}", []string{
 			"settings.user_lifetime: 90d → 36h", "settings.token_lifetime: added, 91d (weaker)", "settings.two_admins: true → false (weaker)"}},
+		{"a user group", "leads: {}", "leads: {slack_group: S012ABCDEF}", []string{"groups.leads.slack_group: added, S012ABCDEF"}},
 		{"where tickets are", "{two_admins: true}", "{two_admins: true, ticket_url: 'https://t.example/{ticket}'}", []string{
 			"settings.ticket_url: added, https://t.example/{ticket}"}},
 		{"where a role's tickets are", "    ticket: INC-[0-9]+", "    ticket: INC-[0-9]+\n    ticket_url: https://t.example/{ticket}", []string{

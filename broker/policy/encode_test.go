@@ -220,12 +220,17 @@ func TestDigestTellsApart(t *testing.T) {
 		"permissions":     func(d *policy.Document) { d.Roles["prod-readonly"].Permissions = session },
 		"a removed group": func(d *policy.Document) { d.Removed = []policy.GroupName{"old"} },
 		"two admins":      func(d *policy.Document) { d.Settings.TwoAdmins = true },
-		"tickets' links":  func(d *policy.Document) { d.Settings.TicketURL = "https://t.example/{ticket}" },
-		"a role's links":  func(d *policy.Document) { d.Roles["prod-admin"].TicketURL = "https://t.example/{ticket}" },
-		"an ARN":          func(d *policy.Document) { d.Roles["prod-admin"].ARN += "s" },
-		"tags":            func(d *policy.Document) { d.Roles["prod-admin"].NoTags = true },
-		"settings":        func(d *policy.Document) { d.Settings.BindByEmail = true },
-		"a definition":    func(d *policy.Document) { d.Groups["new"] = policy.Group{Name: "new"} },
+		"a user group": func(d *policy.Document) {
+			g := d.Groups["dev"]
+			g.SlackGroup = "S012ABCDEF"
+			d.Groups["dev"] = g
+		},
+		"tickets' links": func(d *policy.Document) { d.Settings.TicketURL = "https://t.example/{ticket}" },
+		"a role's links": func(d *policy.Document) { d.Roles["prod-admin"].TicketURL = "https://t.example/{ticket}" },
+		"an ARN":         func(d *policy.Document) { d.Roles["prod-admin"].ARN += "s" },
+		"tags":           func(d *policy.Document) { d.Roles["prod-admin"].NoTags = true },
+		"settings":       func(d *policy.Document) { d.Settings.BindByEmail = true },
+		"a definition":   func(d *policy.Document) { d.Groups["new"] = policy.Group{Name: "new"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := load(t, "policy.yaml")

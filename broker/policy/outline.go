@@ -59,6 +59,7 @@ func outline(d *Document) *part {
 	groups := part{key: "groups", shape: isSection}
 	for _, name := range slices.Sorted(maps.Keys(d.Groups)) {
 		group := part{key: string(name), shape: isEntity}
+		group.word("slack_group", d.Groups[name].SlackGroup, "")
 		group.list(grantsPart(d.Groups[name].Grants))
 		groups.parts = append(groups.parts, group)
 	}

@@ -148,8 +148,8 @@ func (p *parser) file(root *node) *File {
 		p.byID[account.ID] = append(p.byID[account.ID], account.Name)
 	}
 	for _, e := range f.section("groups") {
-		group := p.form("the group "+quote(e.key), e.value, "grants")
-		d.Groups[GroupName(e.key)] = Group{Name: GroupName(e.key), Grants: group.grants()}
+		group := p.form("the group "+quote(e.key), e.value, "slack_group", "grants")
+		d.Groups[GroupName(e.key)] = Group{Name: GroupName(e.key), SlackGroup: group.text("slack_group"), Grants: group.grants()}
 	}
 	for _, e := range f.section("roles") {
 		d.Roles[RoleName(e.key)] = p.role(e, d.Accounts)

@@ -198,6 +198,11 @@ func TestEveryKey(t *testing.T) {
 	if diff := cmp.Diff(wantGrants, d.Groups["sre"].Grants); diff != "" {
 		t.Errorf("grants of sre (-want +got):\n%s", diff)
 	}
+	for name, want := range map[policy.GroupName]string{"sre": "", "sre-leads": "S012ABCDEF", "platform": "S012ABCDEF"} {
+		if got := d.Groups[name].SlackGroup; got != want {
+			t.Errorf("the user group of %s is %q, want %q", name, got, want)
+		}
+	}
 	wantSettings := policy.Settings{
 		BindByEmail: true, UserLifetime: 30 * 24 * time.Hour, TokenLifetime: 7 * 24 * time.Hour, TwoAdmins: true,
 		TicketURL: "https://tracker.example.com/browse/{ticket}",

@@ -95,8 +95,12 @@ type Account struct {
 
 // A Group is a named set of Users and what they were granted.
 type Group struct {
-	Name   GroupName `json:"name"`
-	Grants []Grant   `json:"grants,omitempty"`
+	Name GroupName `json:"name"`
+	// SlackGroup is the id of a user group of Slack's, which is mentioned to call
+	// the members; empty: they are called by name. Who is a member, it does not
+	// say. Several Groups may have the same.
+	SlackGroup string  `json:"slack_group,omitempty"`
+	Grants     []Grant `json:"grants,omitempty"`
 }
 
 // A Grant lets its holder request Role, until Expires when that is set.

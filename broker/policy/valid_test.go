@@ -118,7 +118,10 @@ func valid() *rapid.Generator[*policy.Document] {
 			d.Accounts[a.Name] = a
 		}
 		for _, name := range groups {
-			d.Groups[policy.GroupName(name)] = policy.Group{Name: policy.GroupName(name), Grants: validGrants(t, roles)}
+			d.Groups[policy.GroupName(name)] = policy.Group{
+				Name: policy.GroupName(name), Grants: validGrants(t, roles),
+				SlackGroup: rapid.SampledFrom([]string{"", "", "S012ABCDEF", "S12"}).Draw(t, "slack group"),
+			}
 		}
 		for i, name := range roles {
 			account := d.Accounts[policy.AccountName(rapid.SampledFrom(accounts).Draw(t, "account"))]
