@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 )
 
 // maxMentions is how many approvers are called by name. Of more, their groups
-// are named. Our own choice.
-const maxMentions = 10
+// are named, up to maxGroups of them. Our own choice.
+const (
+	maxMentions = 10
+	maxGroups   = 30
+)
 
 // maxOpen is how many open Requests are named. Our own choice.
 const maxOpen = 5
@@ -165,41 +169,62 @@ func lapsedWhy(r *broker.Request) string {
 	return fmt.Sprintf(": approved by %s, and not revealed in time", approvedBy(r))
 }
 
-// callApprovers mentions those who are asked to answer, or names their groups
-// where they are many. Where too few can answer, that is said.
+// callApprovers mentions those who are asked to answer. Where too few can
+// answer, that is said. It is markup of Slack's, since that shows a mention of
+// nobody as it is: rich text with one is refused whole.
 func callApprovers(t broker.Telling) slack.Block {
 	r := t.Request
-	parts := []slack.RichTextSectionElement{rich("To answer: ")}
+	var words string
 	yes, needed := r.Answered()
 	switch {
 	case t.Able == 0:
-		parts = nobodyIn(r.Needs.Groups(), rich("An administrator has to add somebody."))
+		words = fmt.Sprintf("Nobody in %s can answer this. An administrator has to add somebody.", names(r.Needs.Groups(), maxGroups))
 	case len(t.Approvers) == 0: // and it has not escalated yet
-		parts = nobodyIn(groupNames(t.Asked), rich("When it escalates it is put to "))
-		parts = append(append(parts, groupsOf(r.Needs.EscalateTo)...), rich("."))
-	case len(t.Approvers) > maxMentions:
-		parts = append(parts, groupsOf(groupNames(t.Asked))...)
+		words = fmt.Sprintf("Nobody in %s can answer this. When it escalates it is put to %s.",
+			names(groupNames(t.Asked), maxGroups), names(r.Needs.EscalateTo, maxGroups))
 	default:
-		for _, u := range t.Approvers {
-			parts = append(parts, slack.NewRichTextSectionUserElement(u.Slack.User, nil), rich(" "))
-		}
+		words = "To answer: " + calledBy(t)
 	}
-	lines := []slack.RichTextElement{slack.NewRichTextSection(parts...)}
 	if missing := needed - yes; t.Able > 0 && t.Able < missing {
 		more := ""
 		if yes > 0 {
 			more = " more"
 		}
-		lines = append(lines, slack.NewRichTextSection(rich(fmt.Sprintf("It needs %s%s, and only %d can answer. An administrator has to add somebody.",
-			count(missing, "approval", "approvals"), more, t.Able))))
+		words += fmt.Sprintf("\nIt needs %s%s, and only %d can answer. An administrator has to add somebody.",
+			count(missing, "approval", "approvals"), more, t.Able)
 	}
-	return slack.NewRichTextBlock("", lines...)
+	return section(words)
 }
 
-// nobodyIn says that nobody in some groups can answer, and what else.
-func nobodyIn(groups []policy.GroupName, then slack.RichTextSectionElement) []slack.RichTextSectionElement {
-	parts := append([]slack.RichTextSectionElement{rich("Nobody in ")}, groupsOf(groups)...)
-	return append(parts, rich(" can answer this. "), then)
+// calledBy mentions those who are asked to answer: by the user groups of
+// Slack's that the policy gives their groups, and whoever is in no such group by
+// name. Where those are many, their groups are named.
+func calledBy(t broker.Telling) string {
+	all := len(t.Approvers) <= broker.MaxApprovers // are in t
+	people := slices.Clone(t.Approvers)
+	var words []string
+	var others []policy.GroupName
+	for _, g := range t.Asked {
+		member := func(u broker.User) bool { return slices.Contains(u.Groups, g.Name) }
+		switch {
+		case g.SlackGroup == "":
+			others = append(others, g.Name)
+			continue
+		case all && !slices.ContainsFunc(t.Approvers, member):
+			continue // none of them can answer
+		}
+		people = slices.DeleteFunc(people, member)
+		if mention := "<!subteam^" + g.SlackGroup + ">"; !slices.Contains(words, mention) {
+			words = append(words, mention)
+		}
+	}
+	if len(others) > 0 && (len(people) > maxMentions || !all) {
+		return strings.Join(append(words, names(others, maxGroups)), " ")
+	}
+	for _, u := range people {
+		words = append(words, "<@"+u.Slack.User+">")
+	}
+	return strings.Join(words, " ")
 }
 
 // groupNames are the names of groups.
@@ -209,17 +234,6 @@ func groupNames(groups []policy.Group) []policy.GroupName {
 		list[i] = g.Name
 	}
 	return list
-}
-
-// groupsOf names groups whose members may answer.
-func groupsOf(groups []policy.GroupName) (parts []slack.RichTextSectionElement) {
-	for i, g := range groups {
-		if i > 0 {
-			parts = append(parts, rich(", "))
-		}
-		parts = append(parts, slack.NewRichTextSectionTextElement(string(g), &slack.RichTextSectionTextStyle{Code: true}))
-	}
-	return parts
 }
 
 // lessSteps are the durations that an approver may cut a Request to.

@@ -129,7 +129,10 @@ func TestGoldenApproval(t *testing.T) {
 	risen.Asked = append(risen.Asked, policy.Group{Name: "platform"})
 	many := asking(&rising, 25, 0)
 	many.Asked = risen.Asked
+	grouped := asking(&first, 2, 0)
+	grouped.Asked[0].SlackGroup, grouped.Approvers[0].Groups = "S0LEADS", []policy.GroupName{"sre-leads"}
 	for name, m := range map[string]broker.Telling{
+		"user-group":        grouped,
 		"one-of-two-can":    asking(&first, 1, 0),
 		"two-of-three-more": asking(&second, 2, 0),
 		"nobody-yet":        {Request: &rising, Able: 2, Asked: []policy.Group{{Name: "sre-leads"}, {Name: "security"}}},

@@ -52,8 +52,9 @@ func typedRole(t *rapid.T) policy.RoleName {
 	return role
 }
 
-// ourDates are the only markup with angle brackets that Starback writes.
-var ourDates = regexp.MustCompile(`<!date\^\d+\^\{\w+\}(?: at \{\w+\})?\|[^<>|]*>`)
+// ourMarkup is what Starback writes in angle brackets: dates, and mentions of
+// those who are asked to answer.
+var ourMarkup = regexp.MustCompile(`<!date\^\d+\^\{\w+\}(?: at \{\w+\})?\|[^<>|]*>|<@U\d{4}>|<!subteam\^S0LEADS>`)
 
 // checkSafe fails if Slack would refuse what is sent, or a person's words in
 // it could be taken for anything but a person's words.
@@ -102,7 +103,7 @@ func checkSafe(t *rapid.T, sent []byte, role policy.RoleName) {
 		if strings.Contains(strings.ToUpper(ours), marker) {
 			t.Fatalf("a person's words stand in markup: %q", text)
 		}
-		if rest := ourDates.ReplaceAllString(ours, ""); strings.ContainsAny(rest, "<>") {
+		if rest := ourMarkup.ReplaceAllString(ours, ""); strings.ContainsAny(rest, "<>") {
 			t.Fatalf("markup that is not ours: %q", text)
 		}
 	})
@@ -173,7 +174,11 @@ func TestMessagesHoldWordsAsText(t *testing.T) {
 		for i := range r.Approvals {
 			r.Approvals[i].Reason = cut(typed(300).Draw(rt, "why not"), 300)
 		}
-		checkSafe(rt, posted(t, approvalMessage(asking(&r, rapid.IntRange(0, 30).Draw(rt, "approvers"), 2))), r.Role)
+		telling := asking(&r, rapid.IntRange(0, 30).Draw(rt, "approvers"), 2)
+		if len(telling.Approvers) > 0 && rapid.Bool().Draw(rt, "user group") {
+			telling.Asked[0].SlackGroup, telling.Approvers[0].Groups = "S0LEADS", []policy.GroupName{telling.Asked[0].Name}
+		}
+		checkSafe(rt, posted(t, approvalMessage(telling)), r.Role)
 		checkSafe(rt, posted(t, reminder(asking(&r, 1, 0))), r.Role)
 		checkSafe(rt, posted(t, escalation(asking(&r, 1, 0))), r.Role)
 		checkSafe(rt, posted(t, settledRequest(&r)), r.Role)
