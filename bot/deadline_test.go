@@ -59,6 +59,7 @@ func (l lag) do(ctx context.Context, work func()) error {
 type behind struct {
 	store, opens, updates, jobs lag  // opens and updates: of modals, by Slack
 	stranger                    bool // who asks, to Starback
+	paces                       lag  // of the store, when a Pace is read
 }
 
 // A laggard is a desk with such neighbours. It is all of them.
@@ -88,6 +89,7 @@ func (d *laggard) Identify(ctx context.Context, id broker.SlackID) (facts broker
 			return
 		}
 		role, groups := readonly(), []policy.GroupName{"dev", "leads"}
+		role.Approval = &policy.Approval{By: []policy.GroupName{"leads"}, Count: 1}
 		facts.Identity = broker.Identity{Slack: id, User: "alice", UserID: "ALICE", Standing: broker.Active, Version: 1}
 		facts.User = broker.User{ID: "ALICE", Name: "alice", Enabled: true, Slack: id, Expires: noon.AddDate(1, 0, 0), Groups: groups}
 		facts.Policy = &policy.Document{
@@ -107,6 +109,17 @@ func (d *laggard) Request(ctx context.Context, id string) (r broker.Request, err
 		}
 	})
 	return r, err
+}
+
+// Pace implements broker.Reader.
+func (d *laggard) Pace(ctx context.Context, role policy.RoleName) (p broker.Pace, err error) {
+	err = d.paces.do(ctx, func() {
+		p.Role = role
+		for i := range 3 {
+			p.Answers = append(p.Answers, broker.PaceAnswer{RequestID: fmt.Sprint("REQ", i), At: noon, Took: 6 * time.Minute})
+		}
+	})
+	return p, err
 }
 
 // RoundTrip implements http.RoundTripper, as Slack.
@@ -233,6 +246,12 @@ func TestStalls(t *testing.T) {
 		{"a shortcut", behind{stranger: true, jobs: silent, updates: silent}, AnswerWithin, 503, "", working},
 		{"typing", behind{store: tardy}, tardy.after, 200, "prod-readonly", ""},
 		{"a choice", behind{updates: silent}, AnswerWithin, 503, "", ""},
+		{"a bare command", behind{}, 0, 200, "", "usually answered in 6 min"},
+		{"a bare command", behind{paces: silent}, paceBudget, 200, "", "from `leads`."},
+		{"a bare command", behind{store: slow, paces: silent, opens: silent, jobs: silent}, AnswerWithin, 200, notTaken, ""},
+		{"a shortcut", behind{paces: silent}, paceBudget, 200, "", "from `leads`."},
+		{"a choice", behind{paces: silent}, paceBudget, 200, "", "from `leads`."},
+		{"a form too soon", behind{paces: silent}, paceBudget, 200, "from `leads`.", ""},
 		{"a form", behind{store: silent}, formBudget, 200, working, ""},
 		{"a form", behind{jobs: lost}, ackBudget, 200, "for certain. Press Request again.", ""},
 		{"a no", behind{store: slow}, 2 * slow.after, 200, "", "deny_form"},
@@ -289,7 +308,7 @@ func everyLag() (all []behind) {
 		for _, opens := range []lag{prompt, slow, silent, lost} {
 			for _, updates := range []lag{prompt, silent} {
 				for _, jobs := range []lag{prompt, tardy, silent, lost} {
-					all = append(all, behind{store, opens, updates, jobs, false}, behind{store, opens, updates, jobs, true})
+					all = append(all, behind{store, opens, updates, jobs, false, store}, behind{store, opens, updates, jobs, true, store})
 				}
 			}
 		}

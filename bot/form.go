@@ -112,13 +112,20 @@ func roleNamed(me broker.Me, name policy.RoleName) *policy.Role {
 	return me.Roles[i]
 }
 
-// formView is the form as somebody sees it who has filled in d. Where there is
-// but one role, it is chosen.
-func formView(me broker.Me, d draft) slack.ModalViewRequest {
-	role := roleNamed(me, d.role)
+// chosenRole is the role that somebody has chosen who has filled in d, or nil.
+// Where there is but one, it is chosen.
+func chosenRole(me broker.Me, d draft) *policy.Role {
 	if d.role == "" && len(me.Roles) == 1 {
-		role = me.Roles[0]
+		return me.Roles[0]
 	}
+	return roleNamed(me, d.role)
+}
+
+// formView is the form as somebody sees it who has filled in d. Usual is how
+// long it usually takes until the role that they have chosen is approved or
+// denied; zero: nobody knows.
+func formView(me broker.Me, d draft, usual time.Duration) slack.ModalViewRequest {
+	role := chosenRole(me, d)
 	v := modal(message{})
 	v.CallbackID, v.Submit, v.Close = callbackForm, plain("Request"), plain("Cancel")
 	v.PrivateMetadata = d.link
@@ -127,7 +134,7 @@ func formView(me broker.Me, d draft) slack.ModalViewRequest {
 		blocks = append(blocks, section(fmt.Sprintf("There is no role %s that you may ask for. Choose another.", word(string(d.role)))))
 	}
 	if role != nil {
-		blocks = append(blocks, section(whatHappens(role)))
+		blocks = append(blocks, section(whatHappens(role, usual)))
 		if role.Description != "" {
 			blocks = append(blocks, small(escape(cut(cleanText(role.Description), maxQuoted))))
 		}
@@ -189,12 +196,30 @@ func durations(role *policy.Role, wanted time.Duration) []time.Duration {
 }
 
 // whatHappens says where a role is, and what comes of asking for it.
-func whatHappens(role *policy.Role) string {
+func whatHappens(role *policy.Role, usual time.Duration) string {
 	lead := "In *" + accountOf(role) + "*. "
 	if role.Approval == nil {
 		return lead + "Issued at once."
 	}
-	return fmt.Sprintf("%sNeeds %s from %s.", lead, count(role.Approval.Count, "approval", "approvals"), names(role.Approval.By, 5))
+	words := fmt.Sprintf("%sNeeds %s from %s", lead, count(role.Approval.Count, "approval", "approvals"), names(role.Approval.By, 5))
+	if usual > 0 {
+		words += "; usually answered in " + roughly(usual)
+	}
+	return words + "."
+}
+
+// roughly is about how long something takes, as people say it.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "less than a minute"
+	case d < 90*time.Minute:
+		return fmt.Sprintf("%d min", d.Round(time.Minute)/time.Minute)
+	case d < 36*time.Hour:
+		return fmt.Sprintf("%d h", d.Round(time.Hour)/time.Hour)
+	default:
+		return fmt.Sprintf("%d days", (d+12*time.Hour)/(24*time.Hour))
+	}
 }
 
 // modal is a view that shows a message, until it is closed or another takes its

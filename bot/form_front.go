@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/slack-go/slack"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
 )
 
 const (
@@ -19,6 +21,8 @@ const (
 	// tellBudget is what queueing leaves of the time for saying, in a modal that
 	// is open, that nothing will come.
 	tellBudget = 500 * time.Millisecond
+	// paceBudget is how long the form waits for how soon others were answered.
+	paceBudget = 300 * time.Millisecond
 )
 
 // staleHash is Slack's word for a view that has changed since.
@@ -56,7 +60,7 @@ func (f *Front) commandForm(ctx context.Context, w work, c command) bool {
 	if err != nil || len(me.Roles) == 0 {
 		return false
 	}
-	if _, err := f.open(ctx, w.Key, formView(me, draft{})); err != nil {
+	if _, err := f.open(ctx, w.Key, f.form(ctx, me, draft{})); err != nil {
 		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
 		return false
 	}
@@ -76,6 +80,27 @@ func (f *Front) open(ctx context.Context, trigger string, v slack.ModalViewReque
 	ctx, stop := context.WithTimeout(ctx, formBudget)
 	defer stop()
 	return f.Views.openView(ctx, trigger, v)
+}
+
+// form is formView, with what is known of the role that is chosen.
+func (f *Front) form(ctx context.Context, me broker.Me, d draft) slack.ModalViewRequest {
+	return formView(me, d, usual(ctx, f.View.Pace, chosenRole(me, d), f.Log))
+}
+
+// usual looks up how long it usually takes until somebody has answered who asks
+// for a role. It is zero where nobody has to approve, or where that cannot be
+// read soon: the form does without.
+func usual(ctx context.Context, pace func(context.Context, policy.RoleName) (broker.Pace, error), role *policy.Role, log *slog.Logger) time.Duration {
+	if role == nil || role.Approval == nil {
+		return 0
+	}
+	ctx, stop := context.WithTimeout(ctx, paceBudget)
+	defer stop()
+	p, err := pace(ctx, role.Name)
+	if err != nil {
+		log.Warn("could not read how soon a role's requests are answered", "role", role.Name, "err", err)
+	}
+	return p.Usual()
 }
 
 // shortcut opens the form for a shortcut. One chosen on a message begins the
@@ -98,7 +123,7 @@ func (f *Front) shortcut(ctx context.Context, p interaction) Reply {
 		f.Log.Error("could not read what a form needs", "slack", w.Caller, "err", err)
 		view = modal(explain(err, command{}))
 	default:
-		view = firstView(me, p.permalink())
+		view = firstView(me, p.permalink(), usual(ctx, f.View.Pace, chosenRole(me, draft{}), f.Log))
 	}
 	if _, err := f.Views.openView(ctx, p.TriggerID, view); err != nil {
 		f.Log.Warn("could not open the form", "slack", w.Caller, "err", err)
@@ -109,11 +134,11 @@ func (f *Front) shortcut(ctx context.Context, p interaction) Reply {
 
 // firstView is the form before anything is chosen, or a sentence where there is
 // nothing to choose. A link to a message is its reason to begin with.
-func firstView(me broker.Me, link string) slack.ModalViewRequest {
+func firstView(me broker.Me, link string, usual time.Duration) slack.ModalViewRequest {
 	if len(me.Roles) == 0 {
 		return modal(rolesMessage(me))
 	}
-	return formView(me, draft{reason: link, link: link})
+	return formView(me, draft{reason: link, link: link}, usual)
 }
 
 // openLater opens a modal at once and has a Worker draw the form in it. The View
@@ -174,7 +199,7 @@ func (f *Front) chosen(ctx context.Context, p interaction) Reply {
 	}
 	me, err := f.View.Me(ctx, p.caller())
 	if err == nil {
-		_, err = f.Views.updateView(ctx, p.View.ID, p.View.Hash, formView(me, p.View.draft()))
+		_, err = f.Views.updateView(ctx, p.View.ID, p.View.Hash, f.form(ctx, me, p.View.draft()))
 	}
 	if err != nil && slackCode(err) != staleHash {
 		f.Log.Warn("could not bring the form up to date", "slack", p.caller(), "err", err)
@@ -201,7 +226,7 @@ func (f *Front) submitted(ctx context.Context, p interaction) Reply {
 	case err == nil:
 		role := roleNamed(me, filled.role)
 		if role != nil && !p.View.complete(role) {
-			view := formView(me, filled)
+			view := f.form(ctx, me, filled)
 			return f.respond(slack.NewUpdateViewSubmissionResponse(&view))
 		}
 		if problems := filled.problems(role); len(problems) > 0 {

@@ -25,16 +25,17 @@ func TestGoldenForm(t *testing.T) {
 	}
 	full := draft{ticket: "INC-4711", reason: "looking at <!channel> & the *queue*"}
 	views := map[string]slack.ModalViewRequest{
-		"nothing-chosen": formView(two, draft{}),
-		"one-role":       formView(me(readonly()), draft{}),
-		"many-roles":     formView(me(many...), draft{}),
-		"at-once":        formView(two, draft{role: "prod-readonly", duration: 2 * time.Hour}),
-		"approval":       formView(two, draft{role: "prod-admin", reason: "checking"}),
-		"filled-in":      formView(two, draft{role: "prod-admin", duration: 45 * time.Minute, ticket: full.ticket, reason: full.reason}),
-		"longest":        formView(me(many...), draft{role: many[7].Name, ticket: strings.Repeat("T", 2000), reason: strings.Repeat("🔥", 2000)}),
-		"role-gone":      formView(two, draft{role: "prod-`<!here>`", reason: "checking"}),
-		"no-roles":       firstView(me(), ""),
-		"from-a-message": firstView(two, "https://acme.slack.com/archives/C012AB/p1763899200000100"),
+		"nothing-chosen": formView(two, draft{}, 0),
+		"one-role":       formView(me(readonly()), draft{}, 0),
+		"many-roles":     formView(me(many...), draft{}, 0),
+		"at-once":        formView(two, draft{role: "prod-readonly", duration: 2 * time.Hour}, 0),
+		"approval":       formView(two, draft{role: "prod-admin", reason: "checking"}, 0),
+		"answered-soon":  formView(two, draft{role: "prod-admin"}, 6*time.Minute+20*time.Second),
+		"filled-in":      formView(two, draft{role: "prod-admin", duration: 45 * time.Minute, ticket: full.ticket, reason: full.reason}, 0),
+		"longest":        formView(me(many...), draft{role: many[7].Name, ticket: strings.Repeat("T", 2000), reason: strings.Repeat("🔥", 2000)}, 0),
+		"role-gone":      formView(two, draft{role: "prod-`<!here>`", reason: "checking"}, 0),
+		"no-roles":       firstView(me(), "", 0),
+		"from-a-message": firstView(two, "https://acme.slack.com/archives/C012AB/p1763899200000100", 0),
 		"working":        workingView(),
 		"refused":        modal(explain(&broker.Refusal{RequestID: "0123456789ABCDEFGHJK", Decision: policy.Decision{Rule: policy.RuleUserExpired}}, command{})),
 		"failed":         modal(explain(&broker.Fault{RequestID: "0123456789ABCDEFGHJK", Code: broker.FaultThrottled}, command{})),
@@ -64,7 +65,7 @@ func TestGoldenForm(t *testing.T) {
 	}{
 		"problems": {long, strict(t)}, "problems-role": {full, nil},
 	} {
-		t.Run(name, func(t *testing.T) { compareView(t, "form-"+name, formView(two, c.d), c.d.problems(c.role)) })
+		t.Run(name, func(t *testing.T) { compareView(t, "form-"+name, formView(two, c.d, 0), c.d.problems(c.role)) })
 	}
 	carriedOut := openRequest("prod-admin")
 	for name, at := range map[string]time.Time{"carried-out": noon, "carried-out-late": noon.Add(50 * time.Minute)} {

@@ -29,7 +29,7 @@ func TestDurations(t *testing.T) {
 	} {
 		role := readonly()
 		role.MaxDuration, role.DefaultDuration = tt.longest, tt.usual
-		v := formView(me(role), draft{role: role.Name, duration: tt.wanted})
+		v := formView(me(role), draft{role: role.Name, duration: tt.wanted}, 0)
 		sent, err := json.Marshal(v.Blocks.BlockSet[2])
 		if err != nil {
 			t.Fatal(err)
@@ -234,6 +234,28 @@ func TestOptionsOfThousands(t *testing.T) {
 		}
 		if _, n := offered(t, body); n != want {
 			t.Errorf("%q is offered %d roles, want %d", typed, n, want)
+		}
+	}
+}
+
+func TestRoughly(t *testing.T) {
+	for took, want := range map[time.Duration]string{
+		time.Second:                    "less than a minute",
+		time.Minute:                    "1 min",
+		89 * time.Second:               "1 min",
+		6*time.Minute + 31*time.Second: "7 min",
+		89 * time.Minute:               "89 min",
+		90 * time.Minute:               "2 h",
+		2*time.Hour + 20*time.Minute:   "2 h",
+		35*time.Hour + 59*time.Minute:  "36 h",
+		36 * time.Hour:                 "2 days",
+		6*24*time.Hour + 13*time.Hour:  "7 days",
+		time.Minute - time.Millisecond: "less than a minute",
+		90*time.Minute - time.Second:   "90 min",
+		7 * 24 * time.Hour:             "7 days",
+	} {
+		if got := roughly(took); got != want {
+			t.Errorf("%s is roughly %q, want %q", took, got, want)
 		}
 	}
 }

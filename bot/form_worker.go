@@ -18,7 +18,7 @@ func (w *Worker) opening(ctx context.Context, todo work) error {
 	if err != nil {
 		return w.refused(ctx, todo, command{verb: verbForm}, err)
 	}
-	_, err = w.replace(ctx, todo.View, todo.Hash, firstView(me, todo.Text))
+	_, err = w.replace(ctx, todo.View, todo.Hash, firstView(me, todo.Text, usual(ctx, w.Broker.Pace, chosenRole(me, draft{}), w.Log)))
 	if err != nil && slackCode(err) != staleHash { // or it was drawn before
 		w.Log.Warn("could not draw the form", "job", todo.id(), "err", err)
 	}
@@ -38,7 +38,7 @@ func (w *Worker) complete(ctx context.Context, todo work, c command, d policy.De
 	default:
 		return false
 	}
-	form := formView(broker.Me{Roles: []*policy.Role{d.Role}}, draftOf(d.Role, c))
+	form := formView(broker.Me{Roles: []*policy.Role{d.Role}}, draftOf(d.Role, c), usual(ctx, w.Broker.Pace, d.Role, w.Log))
 	if _, err := w.Client.openView(ctx, todo.Key, form); err != nil {
 		w.Log.Warn("could not open the form", "job", todo.id(), "err", err)
 		return false

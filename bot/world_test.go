@@ -163,7 +163,7 @@ func newWorld(t *testing.T, opts store.SQLiteOptions) *world {
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
 	w.client = bot.NewClient(broker.NewSecret(w.BotToken()), server.URL+"/api/", "C9", server.Client())
 	w.broker = broker.New(broker.Config{
-		Ledger: w.store, Identities: w.store, Users: w.store, Policies: w.store, Proposals: w.store, Tokens: w.store, Archive: w.store, Requests: w.store,
+		Ledger: w.store, Identities: w.store, Users: w.store, Policies: w.store, Proposals: w.store, Tokens: w.store, Archive: w.store, Requests: w.store, Paces: w.store,
 		Outbox: w.store, Minter: w.mint, Directory: w.client, Teller: w.client, Journal: broker.NewJournal(w.log), Now: w.clock.Now, Entropy: rand.Reader,
 	})
 	sealer, err := bot.NewSealer(broker.NewSecret(w.SigningSecret()), rand.Reader)

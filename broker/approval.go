@@ -220,6 +220,7 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 		}
 		r.Approvals = append(r.Approvals, given)
 		if !ans.Yes {
+			r.pace(now)
 			r.Rule = RuleDeclined
 			return r.end(b, stepDecline, EventDeclined, facts.User, ans.Caller, given.Reason, now)
 		}
@@ -231,6 +232,7 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 				return nil, err
 			}
 			e.Decision = policy.Allow.String()
+			r.pace(now)
 			r.unwait()
 			r.LapsesAt = now.Add(role.Approval.ClaimWithin)
 			r.Trail.Notices = append(r.Trail.Notices, Notice{ID: "unclaimed", Kind: NoticeLapse, Due: r.LapsesAt})

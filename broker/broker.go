@@ -34,6 +34,7 @@ type Config struct {
 	Outbox     Outbox
 	Requests   RequestBook
 	Fences     FenceBook
+	Paces      PaceBook
 	Minter     Minter
 	Revoker    Revoker // nil: Sessions can't be ended early
 	Directory  Directory

@@ -24,7 +24,7 @@ func crowd() int {
 // at returns a Broker of the world that works on a store.
 func (w *world) at(s store.Store) *broker.Broker {
 	return broker.New(broker.Config{
-		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Requests: s, Fences: s, Archive: s, Outbox: s,
+		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Requests: s, Fences: s, Paces: s, Archive: s, Outbox: s,
 		Minter: w.minter, Directory: w.directory, Teller: w.teller,
 		Journal: broker.NewJournal(w.journal), Now: w.Now, Entropy: rand.Reader,
 	})

@@ -23,7 +23,7 @@ const (
 var noticeKinds = []NoticeKind{
 	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeEscalate, NoticeOutcome, NoticeEnding, NoticeEnded,
 	NoticeExpiring,
-	NoticeFence, NoticeLapse, NoticeClose,
+	NoticeFence, NoticePace, NoticeLapse, NoticeClose,
 }
 
 // wake asks a running Sweep to look now rather than at its next tick.
@@ -112,6 +112,8 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 		switch {
 		case kind == NoticeFence:
 			err = b.endDue(ctx, about)
+		case kind == NoticePace:
+			err = b.keepPace(ctx, *about.Request)
 		case about.held(now):
 			err = &Patience{After: LeaseFor}
 		case kind == NoticeExpiring && !about.tellsEnd(now), about.untold():

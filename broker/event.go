@@ -126,6 +126,9 @@ const (
 	// NoticeFence tells nobody: it is when Sessions that are to be ended are
 	// tried again, of a Request or of a User who was switched off.
 	NoticeFence NoticeKind = "fence"
+	// NoticePace tells nobody: it is when a Request that people have answered is
+	// counted in the Pace of its Role.
+	NoticePace NoticeKind = "pace"
 	// NoticeEnded tells the account of its Event that Sessions were ended: a
 	// requester, if somebody else wanted it, or whoever did, if it took long.
 	NoticeEnded NoticeKind = "ended"

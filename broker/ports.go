@@ -56,6 +56,12 @@ type FenceBook interface {
 	PutFence(ctx context.Context, f Fence) (Fence, error)
 }
 
+// A PaceBook keeps the Paces, by their Role. One that is not there reads as zero.
+type PaceBook interface {
+	Pace(ctx context.Context, role policy.RoleName) (Pace, error)
+	PutPace(ctx context.Context, p Pace) (Pace, error)
+}
+
 // A TokenBook finds the Users of Tokens.
 type TokenBook interface {
 	// IdentifyToken reads, together, the User whose Token's ID is id, the

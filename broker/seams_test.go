@@ -118,6 +118,10 @@ func (t *tap) PutPolicy(ctx context.Context, h broker.Head, doc *policy.Document
 	return only(t, "PutPolicy", func() error { return t.SQLite.PutPolicy(ctx, h, doc) })
 }
 
+func (t *tap) PutPace(ctx context.Context, p broker.Pace) (broker.Pace, error) {
+	return through(t, "PutPace", func() (broker.Pace, error) { return t.SQLite.PutPace(ctx, p) })
+}
+
 func (t *tap) Append(ctx context.Context, events []broker.Event) error {
 	return only(t, "Append", func() error { return t.SQLite.Append(ctx, events) })
 }

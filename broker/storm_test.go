@@ -200,7 +200,7 @@ func (s *storm) blow(t *testing.T, stores [2]store.Store, all []delivery) {
 	for i := range brokers {
 		m := mortal{stores[i]}
 		brokers[i] = broker.New(broker.Config{
-			Ledger: m, Identities: m, Users: m, Policies: m, Proposals: m, Tokens: m, Requests: m, Fences: m, Archive: m, Outbox: m,
+			Ledger: m, Identities: m, Users: m, Policies: m, Proposals: m, Tokens: m, Requests: m, Fences: m, Paces: m, Archive: m, Outbox: m,
 			Minter: stormMinter{s.minter, s.clock}, Directory: s.directory, Teller: s.teller,
 			Journal: broker.NewJournal(io.Discard), Now: s.Now, Entropy: rand.Reader,
 		})

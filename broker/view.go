@@ -11,6 +11,7 @@ import (
 type Reader interface {
 	Identify(ctx context.Context, id SlackID) (Facts, error)
 	Request(ctx context.Context, id string) (Request, error)
+	Pace(ctx context.Context, role policy.RoleName) (Pace, error)
 }
 
 // A View is what a surface that faces the internet may know, to draw a form: it
@@ -43,6 +44,11 @@ func (v *View) Me(ctx context.Context, caller SlackID) (Me, error) {
 		User: f.User, Slack: caller, Admin: policy.IsAdmin(f.Policy, f.subject(), now),
 		Roles: policy.Askable(f.Policy, f.subject(), now), PolicyVersion: f.PolicyVersion, policy: f.Policy,
 	}, nil
+}
+
+// Pace returns how long people take of late to answer what is asked of a Role.
+func (v *View) Pace(ctx context.Context, role policy.RoleName) (Pace, error) {
+	return v.Reader.Pace(ctx, role)
 }
 
 // Request returns a Request as it is now.

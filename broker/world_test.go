@@ -198,7 +198,7 @@ func (w *world) open(t *testing.T) *store.SQLite {
 // on returns a Broker of the world that works on s.
 func (w *world) on(s *tap) *broker.Broker {
 	return broker.New(broker.Config{
-		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Requests: s, Fences: s, Archive: s, Outbox: s,
+		Ledger: s, Identities: s, Users: s, Policies: s, Proposals: s, Tokens: s, Requests: s, Fences: s, Paces: s, Archive: s, Outbox: s,
 		Minter: w.minter, Directory: w.directory, Teller: w.teller,
 		Journal: broker.NewJournal(w.journal), Now: w.Now, Entropy: rand.Reader,
 	})

@@ -31,11 +31,12 @@ type Counts struct {
 	Requests   int `json:"requests"`
 	Proposals  int `json:"proposals"`
 	Fences     int `json:"fences"`
+	Paces      int `json:"paces"`
 	Events     int `json:"events"`
 }
 
 func (c Counts) total() int {
-	return c.Users + c.Identities + c.Policies + c.Requests + c.Proposals + c.Fences + c.Events
+	return c.Users + c.Identities + c.Policies + c.Requests + c.Proposals + c.Fences + c.Paces + c.Events
 }
 
 // CopyOptions are choices for Copy.
@@ -50,7 +51,7 @@ type CopyOptions struct {
 
 // Copy makes the store to an installation like the one in from: Users with
 // their Tokens and tombstones, Identities, all versions of the Policy, Requests
-// and Proposals with their Trails, Fences, and Events. Afterwards it reads both and
+// and Proposals with their Trails, Fences, Paces and Events. Afterwards it reads both and
 // compares them, and finds every User of the target by each of their Tokens.
 // Nothing else may use either of them meanwhile.
 //
@@ -92,6 +93,7 @@ func wantEmpty(ctx context.Context, s Store) error {
 		Request:  func(broker.Request) error { return errSome },
 		Proposal: func(broker.Proposal) error { return errSome },
 		Fence:    func(broker.Fence) error { return errSome },
+		Pace:     func(broker.Pace) error { return errSome },
 		Event:    func(broker.Event) error { return errSome },
 	})
 	some := errors.Is(err, errSome)
@@ -149,6 +151,11 @@ func (c *copier) run(ctx context.Context) error {
 				c.count(&c.done.Fences)
 				f.Version = 0
 				return later(func() error { return copied(ctx, "fence", f.RoleARN, f, c.to.PutFence) })
+			},
+			Pace: func(p broker.Pace) error {
+				c.count(&c.done.Paces)
+				p.Version = 0
+				return later(func() error { return copied(ctx, "pace", string(p.Role), p, c.to.PutPace) })
 			},
 			Event: func(e broker.Event) error {
 				c.count(&c.done.Events)
@@ -295,6 +302,7 @@ func summarise(ctx context.Context, from Store) (summary, error) {
 		Request:  func(r broker.Request) error { s.add("requests", &s.counts.Requests, r); return nil },
 		Proposal: func(p broker.Proposal) error { s.add("proposals", &s.counts.Proposals, p); return nil },
 		Fence:    func(f broker.Fence) error { s.add("fences", &s.counts.Fences, f); return nil },
+		Pace:     func(p broker.Pace) error { s.add("paces", &s.counts.Paces, p); return nil },
 		Event:    func(e broker.Event) error { s.add("events", &s.counts.Events, e); return nil },
 	})
 	if err != nil {
@@ -357,7 +365,7 @@ func compare(ctx context.Context, from, to Store) error {
 	if err != nil {
 		return fmt.Errorf("reading the target again: %w", err)
 	}
-	for _, kind := range []string{"users", "identities", "policies", "requests", "proposals", "fences", "events"} {
+	for _, kind := range []string{"users", "identities", "policies", "requests", "proposals", "fences", "paces", "events"} {
 		if source.prints[kind] != target.prints[kind] {
 			return fmt.Errorf("store: the %s in the target are not those in the source, which has %+v and the target %+v; "+
 				"something else may have used them meanwhile: %w", kind, source.counts, target.counts, broker.ErrConflict)

@@ -17,7 +17,7 @@ import (
 )
 
 // installed is what fillAll stores.
-var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Proposals: 12, Fences: 9, Events: 250}
+var installed = store.Counts{Users: 30, Identities: 20, Policies: 4, Requests: 40, Proposals: 12, Fences: 9, Paces: 8, Events: 250}
 
 // fillAll stores items of every kind, in every state that matters to a copy.
 func fillAll(t *testing.T, s store.Store) {
@@ -77,6 +77,14 @@ func fillAll(t *testing.T, s store.Store) {
 		_, err := s.PutFence(ctx, f)
 		try(err)
 	}
+	for i := range installed.Paces {
+		p := broker.Pace{Role: policy.RoleName(fmt.Sprintf("role-%02d", i))}
+		for n := range i {
+			p.Answers = append(p.Answers, broker.PaceAnswer{RequestID: fmt.Sprint("REQ", n), At: now, Took: time.Minute})
+		}
+		_, err := s.PutPace(ctx, p)
+		try(err)
+	}
 	// The fourth version is the second again. The first was settled after it
 	// was superseded, the second before, and the third not yet.
 	for i, n := range []int64{1, 2, 3, 2} {
@@ -130,6 +138,10 @@ func contents(t *testing.T, s store.Store) map[string]any {
 			f.Version = 0
 			return keep("fence "+f.RoleARN, f)
 		},
+		Pace: func(p broker.Pace) error {
+			p.Version = 0
+			return keep("pace "+string(p.Role), p)
+		},
 		Event: func(e broker.Event) error { return keep("event "+e.ID, e) },
 	})
 	if err != nil {
@@ -160,7 +172,7 @@ func TestCopyThereAndBack(t *testing.T) {
 	file := open(t, newPath(t))
 	fillAll(t, file)
 	want := contents(t, file)
-	total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Proposals + installed.Fences + installed.Events
+	total := installed.Users + installed.Identities + installed.Policies + installed.Requests + installed.Proposals + installed.Fences + installed.Paces + installed.Events
 	if len(want) != total {
 		t.Fatalf("%d items to copy, want %d", len(want), total)
 	}
@@ -226,6 +238,10 @@ func TestCopyRefusesTarget(t *testing.T) {
 			_, err := s.PutFence(ctx, broker.Fence{RoleARN: "EVE"})
 			return err
 		},
+		"a pace": func(ctx context.Context, s store.Store) error {
+			_, err := s.PutPace(ctx, broker.Pace{Role: "eve"})
+			return err
+		},
 		"an event": func(ctx context.Context, s store.Store) error { return s.Append(ctx, []broker.Event{{ID: "EVE"}}) },
 		"a job":    func(ctx context.Context, s store.Store) error { return s.Enqueue(ctx, broker.Job{ID: "EVE"}) },
 		"a policy": func(ctx context.Context, s store.Store) error {
@@ -266,7 +282,7 @@ func TestCopyRefusesWaitingJobs(t *testing.T) {
 type failing struct {
 	store.Store
 	left   atomic.Int32 // how many Requests can be written
-	forget string       // what is: a User, a Proposal, a Fence or a Token
+	forget string       // what is: a User, a Proposal, a Fence, a Pace or a Token
 }
 
 var errCut = errors.New("cut off")
@@ -290,6 +306,13 @@ func (f *failing) PutProposal(ctx context.Context, p broker.Proposal) (broker.Pr
 		return p, nil
 	}
 	return f.Store.PutProposal(ctx, p)
+}
+
+func (f *failing) PutPace(ctx context.Context, p broker.Pace) (broker.Pace, error) {
+	if f.forget == string(p.Role) {
+		return p, nil
+	}
+	return f.Store.PutPace(ctx, p)
 }
 
 func (f *failing) PutFence(ctx context.Context, fence broker.Fence) (broker.Fence, error) {
@@ -378,7 +401,8 @@ func TestCopyVerifies(t *testing.T) {
 		"user-07": "the users in the target are not those in the source",
 		"01P07":   "the proposals in the target are not those in the source",
 		"arn:aws:iam::000000000007:role/starback/ReadOnly": "the fences in the target are not those in the source",
-		tokenOf("user-07", 2):                              `the target: store: token "user-07-2" does not lead to user "user-07"`,
+		"role-07":             "the paces in the target are not those in the source",
+		tokenOf("user-07", 2): `the target: store: token "user-07-2" does not lead to user "user-07"`,
 	} {
 		t.Run(forget, func(t *testing.T) {
 			target := &failing{Store: open(t, newPath(t)), forget: forget}

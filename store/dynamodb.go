@@ -28,6 +28,7 @@ var (
 	_ broker.IdentityBook = (*DynamoDB)(nil)
 	_ broker.RequestBook  = (*DynamoDB)(nil)
 	_ broker.FenceBook    = (*DynamoDB)(nil)
+	_ broker.PaceBook     = (*DynamoDB)(nil)
 	_ broker.TokenBook    = (*DynamoDB)(nil)
 	_ broker.ProposalBook = (*DynamoDB)(nil)
 	_ broker.PolicyBook   = (*DynamoDB)(nil)
@@ -166,11 +167,13 @@ func emailKey(address, userName string) key { return key{emailPartition(address)
 func tokenKey(id string) key                { return key{"token#" + id, "token"} }
 func proposalKey(id string) key             { return key{proposalPartition, proposalPrefix + id} }
 func fenceKey(roleARN string) key           { return key{fencePrefix + roleARN, "fence"} }
+func paceKey(role policy.RoleName) key      { return key{pacePrefix + string(role), "pace"} }
 
 const (
 	requestPrefix     = "request#"
 	identityPrefix    = "identity#"
 	fencePrefix       = "fence#"
+	pacePrefix        = "pace#"
 	eventPrefix       = "event#"
 	jobPrefix         = "job#"
 	userPartition     = "user"

@@ -28,6 +28,9 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 	if _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.PutPace(ctx, broker.Pace{Role: "prod-admin"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Enqueue(ctx, broker.Job{ID: "a"}); err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +72,13 @@ func TestDynamoDBDamagedItem(t *testing.T) {
 			"PutFence": func() error { _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN}); return err },
 			"Walk": func() error {
 				return s.Walk(ctx, store.Visitor{Fence: func(broker.Fence) error { return nil }})
+			},
+		}},
+		{"pace#prod-admin", "pace", `pace "prod-admin"`, true, map[string]func() error{
+			"Pace":    func() error { _, err := s.Pace(ctx, "prod-admin"); return err },
+			"PutPace": func() error { _, err := s.PutPace(ctx, broker.Pace{Role: "prod-admin"}); return err },
+			"Walk": func() error {
+				return s.Walk(ctx, store.Visitor{Pace: func(broker.Pace) error { return nil }})
 			},
 		}},
 		{"user", "name#bob", `user "bob"`, true, map[string]func() error{

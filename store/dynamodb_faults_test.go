@@ -70,6 +70,8 @@ func TestDynamoDBLastingFailure(t *testing.T) {
 		"OpenRequests":  func() error { _, err := s.OpenRequests(ctx, "bob", time.Unix(1, 0)); return err },
 		"Fence":         func() error { _, err := s.Fence(ctx, fenceARN); return err },
 		"PutFence":      func() error { _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN}); return err },
+		"Pace":          func() error { _, err := s.Pace(ctx, "prod-admin"); return err },
+		"PutPace":       func() error { _, err := s.PutPace(ctx, broker.Pace{Role: "prod-admin"}); return err },
 		"IdentifyToken": func() error { _, err := s.IdentifyToken(ctx, bobToken); return err },
 		"NameToken":     func() error { return s.NameToken(ctx, "token0000002", "bob") },
 		"Proposal":      func() error { _, err := s.Proposal(ctx, "01P"); return err },
@@ -164,6 +166,9 @@ func TestDynamoDBLostAnswer(t *testing.T) {
 	w.first("PutItem", lose)
 	f, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN})
 	version(f.Version, 1, err)
+	w.first("PutItem", lose)
+	pace, err := s.PutPace(ctx, broker.Pace{Role: "prod-admin"})
+	version(pace.Version, 1, err)
 	w.first("PutItem", lose)
 	if err := s.NameToken(ctx, "token0000002", "carol"); err != nil {
 		t.Errorf("NameToken: %v", err)

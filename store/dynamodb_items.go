@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
 )
 
 const (
@@ -69,6 +70,13 @@ var fenceShape = shape[broker.Fence]{
 	key:     func(f broker.Fence) key { return fenceKey(f.RoleARN) },
 	name:    func(f broker.Fence) string { return f.RoleARN },
 	version: func(f *broker.Fence) *int64 { return &f.Version },
+}
+
+var paceShape = shape[broker.Pace]{
+	kind:    "pace",
+	key:     func(p broker.Pace) key { return paceKey(p.Role) },
+	name:    func(p broker.Pace) string { return string(p.Role) },
+	version: func(p *broker.Pace) *int64 { return &p.Version },
 }
 
 var proposalShape = shape[broker.Proposal]{
@@ -336,4 +344,18 @@ func (s *DynamoDB) Fence(ctx context.Context, roleARN string) (broker.Fence, err
 // PutFence implements broker.FenceBook.
 func (s *DynamoDB) PutFence(ctx context.Context, f broker.Fence) (broker.Fence, error) {
 	return fenceShape.put(ctx, s, f)
+}
+
+// Pace implements broker.PaceBook.
+func (s *DynamoDB) Pace(ctx context.Context, role policy.RoleName) (broker.Pace, error) {
+	p, err := paceShape.get(ctx, s, string(role), paceKey(role))
+	if errors.Is(err, broker.ErrNotFound) {
+		return broker.Pace{}, nil
+	}
+	return p, err
+}
+
+// PutPace implements broker.PaceBook.
+func (s *DynamoDB) PutPace(ctx context.Context, p broker.Pace) (broker.Pace, error) {
+	return paceShape.put(ctx, s, p)
 }

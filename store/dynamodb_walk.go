@@ -45,6 +45,8 @@ func (v Visitor) show(attrs attributes) error {
 		return show(strings.TrimPrefix(k.pk, requestPrefix), attrs, requestShape.read, v.Request)
 	case strings.HasPrefix(k.pk, fencePrefix):
 		return show(strings.TrimPrefix(k.pk, fencePrefix), attrs, fenceShape.read, v.Fence)
+	case strings.HasPrefix(k.pk, pacePrefix):
+		return show(strings.TrimPrefix(k.pk, pacePrefix), attrs, paceShape.read, v.Pace)
 	case strings.HasPrefix(k.pk, eventPrefix):
 		return show(strings.TrimPrefix(k.pk, eventPrefix), attrs, readEvent, v.Event)
 	default:

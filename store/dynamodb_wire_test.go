@@ -68,6 +68,7 @@ func TestDynamoDBCalls(t *testing.T) {
 	doc := document()
 	head := broker.Head{Version: 2, Digest: doc.Digest()}
 	fence := broker.Fence{RoleARN: fenceARN}
+	pace := broker.Pace{Role: "prod-admin"}
 	openRequests := func(user policy.UserName) func() error {
 		return func() error { _, err := s.OpenRequests(ctx, user, time.Unix(1, 0)); return err }
 	}
@@ -113,6 +114,10 @@ func TestDynamoDBCalls(t *testing.T) {
 		{"PutFence, new", func() (err error) { fence, err = s.PutFence(ctx, fence); return err }, "PutItem"},
 		{"PutFence, changed", func() (err error) { fence, err = s.PutFence(ctx, fence); return err }, "PutItem"},
 		{"Fence", func() error { _, err := s.Fence(ctx, fenceARN); return err }, "GetItem"},
+		{"Pace, none", func() error { _, err := s.Pace(ctx, "prod-admin"); return err }, "GetItem"},
+		{"PutPace, new", func() (err error) { pace, err = s.PutPace(ctx, pace); return err }, "PutItem"},
+		{"PutPace, changed", func() (err error) { pace, err = s.PutPace(ctx, pace); return err }, "PutItem"},
+		{"Pace", func() error { _, err := s.Pace(ctx, "prod-admin"); return err }, "GetItem"},
 		{"Request", func() error { _, err := s.Request(ctx, "REQ2"); return err }, "GetItem"},
 		{"Settle", func() error {
 			return s.Settle(ctx, broker.Ref{Kind: broker.RefRequest, Key: "REQ2"}, broker.Settlement{Indexed: []string{"01A"}})

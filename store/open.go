@@ -19,6 +19,7 @@ type Store interface {
 	broker.IdentityBook
 	broker.RequestBook
 	broker.FenceBook
+	broker.PaceBook
 	broker.TokenBook
 	broker.ProposalBook
 	broker.PolicyBook
@@ -59,6 +60,7 @@ type Visitor struct {
 	Request  func(broker.Request) error
 	Proposal func(broker.Proposal) error
 	Fence    func(broker.Fence) error
+	Pace     func(broker.Pace) error
 	Event    func(broker.Event) error
 }
 

@@ -27,6 +27,7 @@ var (
 	_ broker.IdentityBook = (*SQLite)(nil)
 	_ broker.RequestBook  = (*SQLite)(nil)
 	_ broker.FenceBook    = (*SQLite)(nil)
+	_ broker.PaceBook     = (*SQLite)(nil)
 	_ broker.TokenBook    = (*SQLite)(nil)
 	_ broker.ProposalBook = (*SQLite)(nil)
 	_ broker.PolicyBook   = (*SQLite)(nil)

@@ -48,6 +48,9 @@ func fill(t testing.TB, s *store.SQLite) {
 	if _, err := s.PutFence(ctx, broker.Fence{RoleARN: fenceARN, Ended: []broker.Ended{{SessionID: "01S"}}}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.PutPace(ctx, broker.Pace{Role: "prod-admin"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Append(ctx, trail.Events); err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +142,15 @@ func TestSQLiteDamagedItem(t *testing.T) {
 			},
 			"Walk": func(ctx context.Context, s *store.SQLite) (any, error) {
 				return nil, s.Walk(ctx, store.Visitor{Fence: func(broker.Fence) error { return nil }})
+			},
+		}},
+		{"paces", `pace "prod-admin"`, reads{
+			"Pace": func(ctx context.Context, s *store.SQLite) (any, error) { return s.Pace(ctx, "prod-admin") },
+			"PutPace": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return s.PutPace(ctx, broker.Pace{Role: "prod-admin"})
+			},
+			"Walk": func(ctx context.Context, s *store.SQLite) (any, error) {
+				return nil, s.Walk(ctx, store.Visitor{Pace: func(broker.Pace) error { return nil }})
 			},
 		}},
 		{"policies", `policy "1"`, reads{"Head": head, "Pending": pending}},

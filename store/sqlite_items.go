@@ -91,6 +91,18 @@ var fences = table[broker.Fence]{
 	version: func(f *broker.Fence) *int64 { return &f.Version },
 }
 
+var paces = table[broker.Pace]{
+	kind: "pace",
+	create: `INSERT INTO paces (role, body, version) VALUES (?1, ?2, ?3 + 1)
+		ON CONFLICT (role) DO NOTHING`,
+	replace: `UPDATE paces SET body = ?2, version = ?3 + 1
+		WHERE role = ?1 AND version = ?3`,
+	read:    `SELECT version, body FROM paces WHERE role = ?`,
+	key:     func(p broker.Pace) []any { return []any{string(p.Role)} },
+	columns: func(broker.Pace) []any { return nil },
+	version: func(p *broker.Pace) *int64 { return &p.Version },
+}
+
 // email returns the address that u is found by, or nil: a User without one and
 // a tombstone are not found.
 func email(u broker.User) any {
@@ -252,4 +264,18 @@ func (s *SQLite) Fence(ctx context.Context, roleARN string) (broker.Fence, error
 // PutFence implements broker.FenceBook.
 func (s *SQLite) PutFence(ctx context.Context, f broker.Fence) (broker.Fence, error) {
 	return put(ctx, s, &fences, f)
+}
+
+// Pace implements broker.PaceBook.
+func (s *SQLite) Pace(ctx context.Context, role policy.RoleName) (broker.Pace, error) {
+	p, err := get(ctx, s, &paces, string(role))
+	if errors.Is(err, broker.ErrNotFound) {
+		return broker.Pace{}, nil
+	}
+	return p, err
+}
+
+// PutPace implements broker.PaceBook.
+func (s *SQLite) PutPace(ctx context.Context, p broker.Pace) (broker.Pace, error) {
+	return put(ctx, s, &paces, p)
 }

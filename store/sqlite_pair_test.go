@@ -76,6 +76,14 @@ func (p *pair) PutFence(ctx context.Context, f broker.Fence) (broker.Fence, erro
 	return p.next().PutFence(ctx, f)
 }
 
+func (p *pair) Pace(ctx context.Context, role policy.RoleName) (broker.Pace, error) {
+	return p.next().Pace(ctx, role)
+}
+
+func (p *pair) PutPace(ctx context.Context, pace broker.Pace) (broker.Pace, error) {
+	return p.next().PutPace(ctx, pace)
+}
+
 func (p *pair) IdentifyToken(ctx context.Context, id string) (broker.Facts, error) {
 	return p.next().IdentifyToken(ctx, id)
 }

@@ -60,6 +60,9 @@ func TestMigrateFromEverySchema(t *testing.T) {
 		if _, err := s.PutUser(t.Context(), broker.User{Name: "alice"}); err != nil {
 			t.Errorf("from schema %d: %v", taken, err)
 		}
+		if _, err := s.PutPace(t.Context(), broker.Pace{Role: "prod-admin"}); err != nil {
+			t.Errorf("from schema %d: %v", taken, err)
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -307,6 +310,7 @@ func TestQueryPlans(t *testing.T) {
 	wantNoScan(t, s, "request", requests.read, "REQ1")
 	wantNoScan(t, s, "open requests", requestsByHolder, "alice")
 	wantNoScan(t, s, "fence", fences.read, "arn")
+	wantNoScan(t, s, "pace", paces.read, "prod-admin")
 	wantNoScan(t, s, "user", users.read, "alice")
 	wantNoScan(t, s, "identity", identities.read, "T", "U")
 	wantNoScan(t, s, "policy", policies.read, 1)
@@ -345,7 +349,7 @@ func wantNoScan(t *testing.T, s *SQLite, name, statement string, args ...any) {
 // Nothing that is stored has room for a Secret.
 func TestNoSecretIsStored(t *testing.T) {
 	for _, item := range []any{
-		broker.Request{}, broker.User{}, broker.Identity{}, broker.Proposal{}, broker.Fence{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
+		broker.Request{}, broker.User{}, broker.Identity{}, broker.Proposal{}, broker.Fence{}, broker.Pace{}, broker.Head{}, broker.Event{}, broker.Job{}, policy.Document{},
 	} {
 		if holds(reflect.TypeOf(item), reflect.TypeFor[broker.Secret](), map[reflect.Type]bool{}) {
 			t.Errorf("%T holds a Secret", item)

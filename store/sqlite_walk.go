@@ -28,6 +28,9 @@ func (s *SQLite) Walk(ctx context.Context, v Visitor) error {
 	if err := walk(ctx, s, `SELECT role_arn, version, body FROM fences ORDER BY role_arn`, fences.item, v.Fence); err != nil {
 		return err
 	}
+	if err := walk(ctx, s, `SELECT role, version, body FROM paces ORDER BY role`, paces.item, v.Pace); err != nil {
+		return err
+	}
 	event := func(id string, _ int64, body []byte) (e broker.Event, err error) {
 		return e, decode("event", id, body, &e)
 	}

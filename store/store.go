@@ -1,6 +1,6 @@
 // Package store keeps what Starback knows: Users with their Tokens, Identities,
-// Requests, Proposals, Fences, the versions of the Policy, the audit index and
-// the Jobs that wait.
+// Requests, Proposals, Fences, Paces, the versions of the Policy, the audit
+// index and the Jobs that wait.
 //
 // A store promises, beyond what package broker's interfaces say:
 //

@@ -214,9 +214,10 @@ func (p *program) storeCopyCommand() *cobra.Command {
 		Use:   "copy --from STORE --to STORE",
 		Short: "Move an installation to another store",
 		Long: `Copy users with their tokens, identities, all versions of the policy, requests,
-proposals, fences (the sessions that were ended early) and the audit trail into
-an empty store, then read both and compare them. Stop every server first:
-nothing else may use either store meanwhile.
+proposals, fences (the sessions that were ended early), paces (how soon people
+answer requests) and the audit trail into an empty store, then read both and
+compare them. Stop every server first: nothing else may use either store
+meanwhile.
 
 Jobs that wait are not copied: let the server finish them, or leave them behind
 with --force. A copy that was cut off goes on with --resume; until it is whole,
@@ -278,6 +279,6 @@ func (p *program) copyStore(ctx context.Context, from, to string, opts store.Cop
 
 // describe says in words how much there is.
 func describe(c store.Counts) string {
-	return fmt.Sprintf("users: %d, identities: %d, policy versions: %d, requests: %d, proposals: %d, fences: %d, events: %d",
-		c.Users, c.Identities, c.Policies, c.Requests, c.Proposals, c.Fences, c.Events)
+	return fmt.Sprintf("users: %d, identities: %d, policy versions: %d, requests: %d, proposals: %d, fences: %d, paces: %d, events: %d",
+		c.Users, c.Identities, c.Policies, c.Requests, c.Proposals, c.Fences, c.Paces, c.Events)
 }

@@ -32,6 +32,7 @@ func testItemsReopened(t *testing.T, s Store, reopen func(*testing.T) Store) {
 	app := withToken(t, s, broker.User{Name: "ci", ID: "x", IsApp: true, Owner: "alice"})
 	request := must(s.PutRequest(ctx, aRequest("REQ1")))(t)
 	fence := must(s.PutFence(ctx, aFence(fenceARN)))(t)
+	pace := must(s.PutPace(ctx, aPace("prod-admin")))(t)
 	wantNoErr(t, apply(s, 1, aDocument("first")))
 	wantNoErr(t, apply(s, 2, aDocument("second")))
 	wantNoErr(t, s.Append(ctx, []broker.Event{anEvent("01A")}))
@@ -44,6 +45,7 @@ func testItemsReopened(t *testing.T, s Store, reopen func(*testing.T) Store) {
 		wantEvents(t, s, broker.EventQuery{}, []broker.Event{anEvent("01A")})
 		wantSame(t, must(s.Proposal(ctx, "01P"))(t), proposal)
 		wantSame(t, must(s.Fence(ctx, fenceARN))(t), fence)
+		wantSame(t, must(s.Pace(ctx, "prod-admin"))(t), pace)
 		wantOpen(t, s, "alice", request)
 		wantDue(t, s, clock,
 			trailed{ref: broker.Ref{Kind: broker.RefRequest, Key: "REQ1"}}, trailed{ref: broker.Ref{Kind: broker.RefProposal, Key: "01P"}})

@@ -283,6 +283,8 @@ func testItems(t *testing.T, open func(*testing.T) Store) {
 			wantErr(t, err, broker.ErrInvalid)
 			_, err = s.PutFence(ctx, broker.Fence{})
 			wantErr(t, err, broker.ErrInvalid)
+			_, err = s.PutPace(ctx, broker.Pace{})
+			wantErr(t, err, broker.ErrInvalid)
 			wantErr(t, s.Append(ctx, []broker.Event{{}}), broker.ErrInvalid)
 			wantErr(t, s.Enqueue(ctx, broker.Job{}), broker.ErrInvalid)
 		}},

@@ -255,6 +255,8 @@ func testCancelled(t *testing.T, open func(*testing.T) Store) {
 		"OpenRequests":  func(ctx context.Context) error { _, err := s.OpenRequests(ctx, "alice", clock); return err },
 		"Fence":         func(ctx context.Context) error { _, err := s.Fence(ctx, fenceARN); return err },
 		"PutFence":      func(ctx context.Context) error { _, err := s.PutFence(ctx, aFence(fenceARN)); return err },
+		"Pace":          func(ctx context.Context) error { _, err := s.Pace(ctx, "prod-admin"); return err },
+		"PutPace":       func(ctx context.Context) error { _, err := s.PutPace(ctx, aPace("prod-admin")); return err },
 		"IdentifyToken": func(ctx context.Context) error { _, err := s.IdentifyToken(ctx, tokenID); return err },
 		"NameToken":     func(ctx context.Context) error { return s.NameToken(ctx, tokenID, "mallory") },
 		"Head":          func(ctx context.Context) error { _, _, err := s.Head(ctx); return err },
@@ -289,6 +291,7 @@ func testCancelled(t *testing.T, open func(*testing.T) Store) {
 		_, err = s.Identity(ctx, aliceID)
 		wantErr(t, err, broker.ErrNotFound)
 		wantSame(t, must(s.Fence(ctx, fenceARN))(t), broker.Fence{})
+		wantSame(t, must(s.Pace(ctx, "prod-admin"))(t), broker.Pace{})
 		_, _, err = s.Policy(ctx, 2)
 		wantErr(t, err, broker.ErrNotFound)
 		wantEvents(t, s, broker.EventQuery{}, nil)

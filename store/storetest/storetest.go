@@ -35,6 +35,7 @@ type Store interface {
 	broker.IdentityBook
 	broker.RequestBook
 	broker.FenceBook
+	broker.PaceBook
 	broker.TokenBook
 	broker.ProposalBook
 	broker.PolicyBook
@@ -73,6 +74,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"open requests", testOpenRequests},
 		{"proposals", testProposals},
 		{"fences", testFences},
+		{"paces", testPaces},
 		{"every item", testItems},
 		{"nothing is lost", testWhole},
 		{"email", testEmail},

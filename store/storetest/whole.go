@@ -43,6 +43,12 @@ func testWhole(t *testing.T, open func(*testing.T) Store) {
 			want = must(s.PutFence(t.Context(), want))(t)
 			wantSame(t, must(s.Fence(t.Context(), want.RoleARN))(t), want)
 		}},
+		{"of a Pace", func(t *testing.T, s Store) {
+			want := filled[broker.Pace](t)
+			want.Version = 0
+			want = must(s.PutPace(t.Context(), want))(t)
+			wantSame(t, must(s.Pace(t.Context(), want.Role))(t), want)
+		}},
 		{"of a version of the Policy, the newest or not", func(t *testing.T, s Store) {
 			first, second := aDocument("first"), aDocument("second")
 			want := filled[broker.Head](t)

@@ -32,6 +32,7 @@ type Store interface {
 	broker.PolicyBook
 	broker.RequestBook
 	broker.FenceBook
+	broker.PaceBook
 	broker.ProposalBook
 	broker.TokenBook
 	broker.Archive
@@ -63,7 +64,7 @@ func New(cfg config.Config, awsCfg aws.Config, db Store, out io.Writer) (*Parts,
 	return &Parts{
 		Minter: minter, Slack: slack, Log: slog.New(slog.NewJSONHandler(out, nil)), cfg: cfg,
 		Broker: broker.New(broker.Config{
-			Ledger: db, Identities: db, Users: db, Policies: db, Requests: db, Fences: db, Proposals: db, Tokens: db, Archive: db, Outbox: db,
+			Ledger: db, Identities: db, Users: db, Policies: db, Requests: db, Fences: db, Paces: db, Proposals: db, Tokens: db, Archive: db, Outbox: db,
 			Minter: minter, Revoker: cloud.NewRevoker(minter), Directory: slack, Teller: slack,
 			Journal: broker.NewJournal(out), Now: time.Now, Entropy: rand.Reader, Lag: lag,
 		}),
