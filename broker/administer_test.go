@@ -202,6 +202,10 @@ func TestLoud(t *testing.T) {
 		{"group add-member dev root", "This benefits its author root: root gains plain, readonly, ticketed."},
 		{"grant add readonly2 --user root", "This benefits its author root: root gains readonly2."},
 		{"grant add plain --group admins", "This benefits its author root: root gains plain."},
+		{"group add-member leads root", "This benefits its author root: root may approve requests for escalated, guarded."},
+		{"group add-member nights root", "This benefits its author root: root may approve requests for escalated."},
+		{"group add-member leads robot", ""}, // an application may not approve
+		{"group add-member leads bob", ""},
 		{"user renew root --until 2099-01-01", "This benefits its author root: the access of root ends later: 2099-01-02 00:00 UTC."},
 		{"grant add plain --user robot", "This benefits its author root: robot gains plain."},
 		{"group add-member admins bob", "bob becomes an administrator."},
@@ -216,6 +220,8 @@ func TestLoud(t *testing.T) {
 	} {
 		t.Run(tt.words, func(t *testing.T) {
 			w := newWorld(t)
+			w.apply(t, replace(replace(rules, "  leads: {}\n", "  leads: {}\n  nights: {}\n"), "settings:",
+				"  escalated: {account: prod, iam_role: starback/ReadOnly, max_duration: 1h, approval: {by: [leads], escalate_to: [nights]}}\nsettings:"))
 			do(t, w.admin(w.tap), "user add robot --owner root")
 			w.due(t)
 			done := do(t, w.admin(w.tap).As(rootHerself), tt.words)
@@ -429,6 +435,10 @@ func TestBenefitIsWide(t *testing.T) {
 		t.Errorf("done %+v", done)
 	}
 
+	if done := do(t, first, "group add-member leads root"); done.Proposal == nil || done.Proposal.Benefit != "root may approve requests for guarded" {
+		t.Errorf("done %+v", done)
+	}
+
 	_, first, second := twoAdmins(t)
 	p := do(t, first, "group add-member dev root").Proposal
 	if _, err := second.Confirm(t.Context(), p.ID); err != nil {
@@ -444,5 +454,13 @@ func TestBenefitIsWide(t *testing.T) {
 	}
 	if err := first.Apply(t.Context(), plan, broker.ApplyOptions{}); !errors.Is(err, broker.ErrDenied) {
 		t.Errorf("err = %v", err)
+	}
+
+	file = replace(replace(rules, "{bind_by_email: true}", "{bind_by_email: true, two_admins: true}"), "approval: {by: [leads]}", "approval: {by: [leads], escalate_to: [admins]}")
+	if plan, err = first.Plan(t.Context(), parse(t, file[:strings.Index(file, "users:")]), false); err != nil {
+		t.Fatal(err)
+	}
+	if plan.Benefit != "root may approve requests for guarded" {
+		t.Errorf("benefit %q", plan.Benefit)
 	}
 }

@@ -171,6 +171,11 @@ func (s state) gains(w, owner wantedUser, now time.Time) (words []string) {
 			words = append(words, fmt.Sprintf("%s needs no approval for %s any more", c.User, joinNames(c.NoLongerNeedsApproval)))
 		}
 	}
+	before := policy.Approves(s.was, person.Was, now)
+	approves := slices.DeleteFunc(policy.Approves(s.doc, person.Is, now), func(r policy.RoleName) bool { return slices.Contains(before, r) })
+	if len(approves) > 0 {
+		words = append(words, fmt.Sprintf("%s may approve requests for %s", w.want.Name, joinNames(approves)))
+	}
 	if w.want.Expires.After(w.was.Expires) && w.was.Version > 0 {
 		words = append(words, fmt.Sprintf("the access of %s ends later: %s", w.want.Name, day(w.want.Expires)))
 	}

@@ -187,14 +187,15 @@ func (a *Admin) CreateToken(ctx context.Context, wish TokenWish) (Token, Secret,
 		if err != nil {
 			return Token{}, Secret{}, err
 		}
+		loud, err := a.tokenLoud(want, t, doc)
+		if err != nil {
+			return Token{}, Secret{}, err
+		}
 		// Whoever follows the name to the User finds the Token there, or nothing.
 		if err := a.Tokens.NameToken(ctx, t.ID, want.Name); err != nil {
 			return Token{}, Secret{}, err
 		}
-		w := written{note: t.words(), token: t.ID}
-		if len(t.May) > 0 {
-			w.loud = fmt.Sprintf("Whoever bears this token of %s may %s.", want.Name, joinNames(t.May))
-		}
+		w := written{note: t.words(), loud: loud, token: t.ID}
 		if _, err = a.putUser(ctx, was, want, w, now); !isConflict(err) {
 			return t, token, err
 		}
@@ -203,6 +204,26 @@ func (a *Admin) CreateToken(ctx context.Context, wish TokenWish) (Token, Secret,
 		}
 	}
 	return Token{}, Secret{}, fmt.Errorf("others keep changing the same: %w", ErrConflict)
+}
+
+// tokenLoud says why everybody is told of a Token of u; empty if it may do
+// nothing but request. One that may more, of the author or of an application of
+// theirs, benefits its author. As it is shown once, to whoever makes it, it
+// cannot wait for a second administrator: that one has to make it.
+func (a *Admin) tokenLoud(u User, t Token, d *policy.Document) (string, error) {
+	if len(t.May) == 0 {
+		return "", nil
+	}
+	bearing := fmt.Sprintf("bears this token of %s may %s", u.Name, mayWords(t.May))
+	self := a.Author.User
+	switch own := self != "" && (u.Name == self || u.IsApp && u.Owner == self); {
+	case own && d.Settings.TwoAdmins:
+		return "", fmt.Errorf("this benefits you, so another administrator has to make it (two_admins): whoever %s: %w", bearing, ErrDenied)
+	case own:
+		return fmt.Sprintf("This benefits its author %s: whoever %s.", a.Author.Name, bearing), nil
+	default:
+		return "Whoever " + bearing + ".", nil
+	}
 }
 
 // check refuses a wish that makes no sense under d.
@@ -268,9 +289,21 @@ func (t Token) words() string {
 		words = "token " + t.ID + " for " + joinNames(t.Roles)
 	}
 	if len(t.May) > 0 {
-		words += ", which may also " + joinNames(t.May)
+		words += ", which may also " + mayWords(t.May)
 	}
 	return words + ", until " + day(t.Expires)
+}
+
+// mayWords says in words what capabilities allow.
+func mayWords(may []Capability) string {
+	words := make([]string, len(may))
+	for i, c := range may {
+		words[i] = string(c)
+		if c == MayMakeTokens {
+			words[i] = "make tokens"
+		}
+	}
+	return joinNames(words)
 }
 
 // revoke ends a Token of u.

@@ -100,6 +100,62 @@ func TestTokenRefused(t *testing.T) {
 	}
 }
 
+// A token that may more than request benefits whoever makes it for themselves,
+// or for an application of theirs. That is loud; where it takes two
+// administrators, another has to make it.
+func TestTokenForOneself(t *testing.T) {
+	may := func(c ...broker.Capability) []broker.Capability { return c }
+	for _, tt := range []struct {
+		name string
+		user policy.UserName
+		may  []broker.Capability
+		loud string
+		two  error // where it takes two administrators
+	}{
+		{"to request", "root", nil, "", nil},
+		{"to administer", "root", may(broker.MayAdminister), "This benefits its author root: whoever bears this token of root may administer.", broker.ErrDenied},
+		{"to approve", "root", may(broker.MayApprove), "This benefits its author root: whoever bears this token of root may approve.", broker.ErrDenied},
+		{"an application's, to make others", "robot", may(broker.MayMakeTokens), "This benefits its author root: whoever bears this token of robot may make tokens.", broker.ErrDenied},
+		{"an application's, to request", "robot", nil, "", nil},
+		{"another's", "bob", may(broker.MayApprove, broker.MayAdminister), "Whoever bears this token of bob may administer, approve.", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wish := broker.TokenWish{User: tt.user, AnyRole: true, May: tt.may}
+			w := newWorld(t)
+			do(t, w.admin(w.tap), "user add robot --owner root")
+			w.due(t)
+			if _, _, err := w.admin(w.tap).As(rootHerself).CreateToken(t.Context(), wish); err != nil {
+				t.Fatal(err)
+			}
+			w.due(t)
+			found, err := w.store.Events(t.Context(), broker.EventQuery{Actor: "root"})
+			if err != nil || len(found) != 1 || found[0].Event != broker.EventTokenCreated || found[0].Loud != tt.loud {
+				t.Errorf("events %+v, %v", found, err)
+			}
+
+			w, first, second := twoAdmins(t)
+			do(t, w.admin(w.tap), "user add robot --owner root")
+			w.tap.watch(nil, nil)
+			_, token, err := first.CreateToken(t.Context(), wish)
+			if !errors.Is(err, tt.two) || token.IsZero() != (tt.two != nil) {
+				t.Errorf("err = %v", err)
+			}
+			if tt.two == nil {
+				return
+			}
+			if !strings.Contains(err.Error(), "another administrator has to make it (two_admins)") {
+				t.Errorf("err = %v", err)
+			}
+			if wrote := w.tap.wrote(); len(wrote) != 0 {
+				t.Errorf("wrote %v", wrote)
+			}
+			if _, _, err := second.CreateToken(t.Context(), wish); err != nil {
+				t.Errorf("made by another: %v", err)
+			}
+		})
+	}
+}
+
 func TestTokensAreBounded(t *testing.T) {
 	w := newWorld(t)
 	admin := w.admin(w.tap)

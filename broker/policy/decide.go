@@ -296,13 +296,18 @@ func approved(rule Approval, in Input) bool {
 // mayAnswer says whether s may answer the Request now: a usable person, in one
 // of the rule's groups, who is not the requester and not answerable for them.
 func mayAnswer(rule Approval, in Input, s Subject) bool {
-	if _, ok := usable(s, in.Policy, in.Now); !ok || s.IsApp {
+	if _, ok := usable(s, in.Policy, in.Now); !ok {
 		return false
 	}
 	if s.Name == in.Subject.Name || answersFor(s) == answersFor(in.Subject) {
 		return false
 	}
-	return slices.ContainsFunc(rule.Groups(), func(g GroupName) bool { return memberOf(in.Policy, s, g) })
+	return approver(rule, in.Policy, s)
+}
+
+// approver says whether s is a person in one of the rule's groups.
+func approver(rule Approval, p *Document, s Subject) bool {
+	return !s.IsApp && slices.ContainsFunc(rule.Groups(), func(g GroupName) bool { return memberOf(p, s, g) })
 }
 
 // answersFor returns the person who answers for what s does.

@@ -54,7 +54,7 @@ func (d *Document) RemoveGroup(name GroupName) (*Document, error) {
 	if err := d.needGroup(name); err != nil {
 		return nil, err
 	}
-	if roles := d.approvedBy(name); len(roles) > 0 {
+	if roles := d.ApprovedBy(name); len(roles) > 0 {
 		return nil, refuse(ErrMeaningless, "the members of %s approve requests for %s", quote(string(name)), listed(roles, 10))
 	}
 	next := d.canonical()
@@ -176,19 +176,6 @@ func (d *Document) removed(lists ...[]GroupName) []GroupName {
 		_, there := d.Groups[name]
 		return there
 	}))
-}
-
-// approvedBy returns the Roles whose requests the members of group may
-// approve, by name.
-func (d *Document) approvedBy(group GroupName) []RoleName {
-	var roles []RoleName
-	for name, role := range d.Roles {
-		if role.Approval != nil && slices.Contains(role.Approval.By, group) {
-			roles = append(roles, name)
-		}
-	}
-	slices.Sort(roles)
-	return roles
 }
 
 func (d *Document) needGroup(name GroupName) error {
