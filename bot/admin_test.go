@@ -129,7 +129,7 @@ func TestAdminCommands(t *testing.T) {
 		{"token revoke ci-deploy " + token.ID, []string{"✅ `token revoke`: done.", token.ID + " → none"}},
 		{"token create ci-deploy", []string{"A token is made on the command line alone"}},
 
-		{"can bob prod-readonly", []string{"✅ *bob* may ask for `prod-readonly`, for up to 8h.", "`bob ∈ sre → prod-admin → includes prod-readonly` until"}},
+		{"can bob prod-readonly", []string{"✅ *bob* may ask for `prod-readonly`, for up to 8h.", "`bob ∈ sre → prod-admin → includes prod-readonly` until", "As things are now · The first of these ways has been there since today at 12:00 PM"}},
 		{"can @alice prod-admin", []string{"⛔ *alice* may not ask for `prod-admin`.", "membership of sre, or a grant to the user"}},
 		{"can bob prod-amdin", []string{"There is no role prod-amdin; did you mean prod-admin?"}},
 		{"can bob", []string{"That is not how it is asked.", "It goes `/starback admin can USER ROLE`"}},

@@ -63,7 +63,11 @@ func (w *Worker) can(ctx context.Context, a *broker.Admin, args []string) (messa
 	if err != nil {
 		return message{}, err
 	}
-	return explanation("*"+string(name)+"*", role, x, "As things are now"), nil
+	footer := "As things are now"
+	if !x.Since.IsZero() {
+		footer += "  ·  The first of these ways has been there since " + when(x.Since)
+	}
+	return explanation("*"+string(name)+"*", role, x.Explanation, footer), nil
 }
 
 func (w *Worker) whoCan(ctx context.Context, a *broker.Admin, args []string) (message, error) {

@@ -122,6 +122,7 @@ func (a *Admin) putUser(ctx context.Context, was, want User, w written, now time
 		ID: a.newID(now), Event: changeEvent(was, want), Time: now, Actor: a.Author.Name, Slack: a.Author.Slack.String(),
 		Subject: string(want.Name), Detail: detail, Outcome: OutcomeOK, Loud: w.loud, TokenID: w.token,
 	}
+	want.date(was, now)
 	for try := 1; ; try++ {
 		next := want
 		next.Trail = want.Trail.clone()

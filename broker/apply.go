@@ -72,6 +72,7 @@ func changedMeanwhile(err error) error {
 func (a *Admin) give(ctx context.Context, w wantedUser, told written, now time.Time) error {
 	stored := w.was
 	w.want.Version, w.want.Trail, w.want.Manual = w.was.Version, w.was.Trail, nil
+	w.want.GroupsSince, w.want.GrantsSince = w.was.GroupsSince, w.was.GrantsSince
 	switch {
 	case !sameUser(w.was, w.want):
 		var err error
@@ -95,11 +96,24 @@ func narrowed(was, want User) User {
 		less.Expires = want.Expires
 	}
 	less.Groups = slices.DeleteFunc(slices.Clone(was.Groups), func(g policy.GroupName) bool { return !slices.Contains(want.Groups, g) })
-	less.Grants = slices.DeleteFunc(slices.Clone(was.Grants), func(g policy.Grant) bool { return !slices.Contains(want.Grants, g) })
+	less.Grants = nil
+	for _, g := range was.Grants {
+		if i := slices.IndexFunc(want.Grants, func(w policy.Grant) bool { return w.Role == g.Role }); i >= 0 {
+			less.Grants = append(less.Grants, policy.Grant{Role: g.Role, Expires: sooner(g.Expires, want.Grants[i].Expires)})
+		}
+	}
 	if was.Slack != want.Slack {
 		less.Slack = SlackID{}
 	}
 	return less
+}
+
+// sooner returns the end that comes first; the zero time is none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // sameUser says whether two Users differ in nothing that an Apply sets.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -128,31 +129,47 @@ func (a *Admin) History(ctx context.Context, limit int) ([]Head, error) {
 	return a.Policies.Versions(ctx, 0, limit)
 }
 
+// An Access is whether and why a User may ask for a Role, and since when the
+// best of the Routes there has existed; zero if that is not known, or they may
+// not.
+type Access struct {
+	policy.Explanation
+	Since time.Time
+}
+
 // Can explains whether and why a User may ask for a Role at a time; the zero
 // time is now.
-func (a *Admin) Can(ctx context.Context, name policy.UserName, role policy.RoleName, at time.Time) (policy.Explanation, error) {
-	_, doc, err := a.Policy(ctx)
+func (a *Admin) Can(ctx context.Context, name policy.UserName, role policy.RoleName, at time.Time) (Access, error) {
+	head, doc, err := a.Policy(ctx)
 	if err != nil {
-		return policy.Explanation{}, err
+		return Access{}, err
 	}
 	u, err := a.Users.User(ctx, name)
 	if errors.Is(err, ErrNotFound) || err == nil && u.Removed {
-		return policy.Explanation{}, a.noUser(ctx, name)
+		return Access{}, a.noUser(ctx, name)
 	}
 	if err != nil {
-		return policy.Explanation{}, err
+		return Access{}, err
 	}
 	if err := roleThere(doc, role); err != nil {
-		return policy.Explanation{}, err
+		return Access{}, err
 	}
 	owner, err := a.owner(ctx, u)
 	if err != nil {
-		return policy.Explanation{}, err
+		return Access{}, err
 	}
+	now := a.now()
 	if at.IsZero() {
-		at = a.now()
+		at = now
 	}
-	return policy.Explain(doc, u.Subject(owner), role, at), nil
+	x := Access{Explanation: policy.Explain(doc, u.Subject(owner), role, at)}
+	if x.Effect == policy.Deny {
+		return x, nil
+	}
+	w := way{x.Routes[0].Via, x.Routes[0].Granted, role}
+	ways, err := a.waysSince(ctx, head, doc, []way{w}, now)
+	x.Since = u.since(w, ways)
+	return x, err
 }
 
 // WhoCan returns who may ask for a Role now, and how.
@@ -196,14 +213,18 @@ type ReviewRow struct {
 	AccountID     string          `json:"account_id"`
 	Path          string          `json:"path"`
 	NeedsApproval bool            `json:"needs_approval,omitempty"`
+	Since         time.Time       `json:"since,omitzero"`     // from when on the Path has existed; zero: not known
 	Expires       time.Time       `json:"expires"`            // when the authority ends
 	LastUsed      time.Time       `json:"last_used,omitzero"` // when it was last issued; zero: never, as far as the trail goes back
+
+	way way
 }
 
 // Review returns every Role that every User may ask for now, by user and role,
-// with when it was last used. It reads the whole trail.
+// with since when, and when it was last used. It reads the whole trail, and as
+// many versions of the Policy as the oldest of the Paths takes.
 func (a *Admin) Review(ctx context.Context) ([]ReviewRow, error) {
-	_, doc, err := a.Policy(ctx)
+	head, doc, err := a.Policy(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -215,15 +236,26 @@ func (a *Admin) Review(ctx context.Context) ([]ReviewRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	reacher := policy.NewReacher(doc, a.now())
+	now := a.now()
+	reacher := policy.NewReacher(doc, now)
 	var rows []ReviewRow
+	ways := map[way]bool{}
 	for subject := range subjects(all) {
 		for _, h := range reacher.Reach(subject) {
+			w := way{h.Via, h.Granted, h.Role.Name}
+			ways[w] = true
 			rows = append(rows, ReviewRow{
 				User: subject.Name, Owner: subject.Owner, Role: h.Role.Name, AccountID: h.Role.AccountID, Path: strings.Join(h.Path, " "),
-				NeedsApproval: h.Role.Approval != nil, Expires: h.Expires, LastUsed: used[use{string(subject.Name), h.Role.Name}],
+				NeedsApproval: h.Role.Approval != nil, Expires: h.Expires, LastUsed: used[use{string(subject.Name), h.Role.Name}], way: w,
 			})
 		}
+	}
+	since, err := a.waysSince(ctx, head, doc, slices.Collect(maps.Keys(ways)), now)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range rows {
+		rows[i].Since = all[r.User].since(r.way, since)
 	}
 	return rows, nil
 }
@@ -235,23 +267,13 @@ type use struct {
 
 // lastUses finds, in the trail, when each User was last issued each Role.
 func (a *Admin) lastUses(ctx context.Context) (map[use]time.Time, error) {
-	const page = 1000
 	last := map[use]time.Time{}
-	for q := (EventQuery{Limit: page}); ; {
-		events, err := a.Archive.Events(ctx, q)
-		if err != nil {
-			return nil, err
+	err := a.events(ctx, EventQuery{}, func(e Event) {
+		if e.Event == EventIssued {
+			last[use{e.Actor, e.Role}] = e.Time
 		}
-		for _, e := range events {
-			if e.Event == EventIssued {
-				last[use{e.Actor, e.Role}] = e.Time
-			}
-		}
-		if len(events) < page {
-			return last, nil
-		}
-		q.After = events[len(events)-1].ID
-	}
+	})
+	return last, err
 }
 
 // Summary says in one line what a Proposal is.

@@ -24,6 +24,11 @@ type User struct {
 	Grants  []policy.Grant     `json:"grants,omitempty"`
 	Email   string             `json:"email,omitempty"` // lower case
 
+	// Since when the User has which of Groups and Grants; of one that is not
+	// named, that is not known.
+	GroupsSince map[policy.GroupName]time.Time `json:"groups_since,omitempty"`
+	GrantsSince map[policy.RoleName]time.Time  `json:"grants_since,omitempty"`
+
 	// Slack is the one Identity bound to the User; an Identity that names the
 	// User but is not named here is not bound.
 	Slack SlackID `json:"slack,omitzero"`

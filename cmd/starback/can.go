@@ -30,6 +30,7 @@ type explanationView struct {
 	Rule           policy.Rule     `json:"rule"`
 	Reason         string          `json:"reason"`
 	Path           string          `json:"path,omitempty"`
+	Since          time.Time       `json:"since,omitzero"` // absent: not known
 	Expires        time.Time       `json:"expires,omitzero"`
 	Needs          []string        `json:"needs"`
 	LongestSeconds int             `json:"longest_seconds"` // the longest window; 0 when denied
@@ -91,10 +92,10 @@ func (p *program) parseAt(s string) (time.Time, error) {
 	return when.At, nil
 }
 
-func viewExplanation(user policy.UserName, role policy.RoleName, at time.Time, x policy.Explanation) explanationView {
+func viewExplanation(user policy.UserName, role policy.RoleName, at time.Time, x broker.Access) explanationView {
 	v := explanationView{
 		User: user, Role: role, At: at.UTC(), Decision: x.Effect.String(), Rule: x.Rule, Reason: x.Reason, Path: strings.Join(x.Path, " "),
-		Expires: x.Expires, Needs: append([]string{}, x.Needs...), LongestSeconds: int(x.Longest / time.Second), Routes: []routeView{},
+		Since: x.Since, Expires: x.Expires, Needs: append([]string{}, x.Needs...), LongestSeconds: int(x.Longest / time.Second), Routes: []routeView{},
 	}
 	for _, r := range x.Routes {
 		v.Routes = append(v.Routes, routeView{r.PathString(), r.Via, r.Granted, r.Expires, r.Expired})
@@ -102,7 +103,7 @@ func viewExplanation(user policy.UserName, role policy.RoleName, at time.Time, x
 	return v
 }
 
-func (p *program) printExplanation(user policy.UserName, role policy.RoleName, x policy.Explanation) {
+func (p *program) printExplanation(user policy.UserName, role policy.RoleName, x broker.Access) {
 	var c card
 	if x.Effect == policy.Deny {
 		fmt.Fprintf(p.stdout, "%s may not ask for %s. %s (%s)\n", user, role, x.Reason, x.Rule)
@@ -112,6 +113,7 @@ func (p *program) printExplanation(user policy.UserName, role policy.RoleName, x
 	} else {
 		fmt.Fprintf(p.stdout, "%s may ask for %s. %s (%s)\n", user, role, x.Reason, x.Rule)
 		c.add("because", strings.Join(x.Path, " "))
+		c.add("since", moment(x.Since))
 		c.add("until", lastDay(x.Expires))
 		c.add("for", fmt.Sprintf("%s at most", span(int(x.Longest/time.Second))))
 		for _, need := range x.Needs {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -31,27 +30,24 @@ type versionView struct {
 	Digest      string     `json:"digest"`
 }
 
+func viewVersion(h broker.Head) versionView {
+	return versionView{h.Version, h.AppliedAt, h.Author, h.How, h.Message, h.FileVersion, h.Digest}
+}
+
 func (p *program) policyHistoryCommand() *cobra.Command {
-	var limit int
 	cmd := &cobra.Command{
 		Use: "history", Short: "List the versions of the policy, newest first", Example: "  starback policy history --limit 5", Args: noArgs,
 	}
-	cmd.Flags().IntVar(&limit, "limit", 20, "at most so many")
+	limit := limitFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print them as JSON")
-	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if limit < 1 {
-			return usageError{errors.New("--limit: at least 1")}
-		}
-		return nil
-	}
 	return p.onStore(cmd, func(ctx context.Context, a *broker.Admin, _ []string) error {
-		heads, err := a.History(ctx, limit)
+		heads, err := a.History(ctx, *limit)
 		if err != nil {
 			return err
 		}
 		views, rows := []versionView{}, [][]string{}
 		for _, h := range heads {
-			views = append(views, versionView{h.Version, h.AppliedAt, h.Author, h.How, h.Message, h.FileVersion, h.Digest})
+			views = append(views, viewVersion(h))
 			rows = append(rows, []string{strconv.FormatInt(h.Version, 10), moment(h.AppliedAt), string(h.How), h.Author, h.Message})
 		}
 		if *asJSON {

@@ -25,10 +25,10 @@ func (p *program) reviewCommand() *cobra.Command {
 	var format, output string
 	cmd := &cobra.Command{
 		Use:   "access-review",
-		Short: "List every role that every user may ask for, and when it was last used",
-		Long: `List every role that every user may ask for now, because of which grant, until
-when, and when it was last issued, as far as the trail goes back: for those who
-review access from time to time. Times are in UTC.`,
+		Short: "List every role that every user may ask for, since when, and when it was last used",
+		Long: `List every role that every user may ask for now, because of which grant, since
+when, until when, and when it was last issued, as far as the trail goes back:
+for those who review access from time to time. Times are in UTC.`,
 		Example: "  starback access-review --format csv -o review.csv",
 		Args:    noArgs,
 	}
@@ -56,12 +56,12 @@ review access from time to time. Times are in UTC.`,
 }
 
 // reviewHead are the columns of a review, by the names that JSON has for them.
-var reviewHead = []string{"user", "owner", "role", "account_id", "path", "needs_approval", "expires", "last_used"}
+var reviewHead = []string{"user", "owner", "role", "account_id", "path", "needs_approval", "since", "expires", "last_used"}
 
 func reviewCells(r broker.ReviewRow) []string {
 	return []string{
 		string(r.User), string(r.Owner), string(r.Role), r.AccountID, r.Path,
-		strconv.FormatBool(r.NeedsApproval), utc(r.Expires), utc(r.LastUsed),
+		strconv.FormatBool(r.NeedsApproval), utc(r.Since), utc(r.Expires), utc(r.LastUsed),
 	}
 }
 

@@ -23,13 +23,13 @@ import (
 func (p *program) roleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "role",
-		Short: "Show the roles of a policy, and make their IAM roles",
+		Short: "Show the roles of a policy and their past, and make their IAM roles",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
 		SuggestionsMinimumDistance: 2,
 	}
-	cmd.AddCommand(p.roleRenderCommand(), p.roleListCommand(), p.roleShowCommand())
+	cmd.AddCommand(p.roleRenderCommand(), p.roleListCommand(), p.roleShowCommand(), p.roleHistoryCommand())
 	return cmd
 }
 

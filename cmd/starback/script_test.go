@@ -125,7 +125,7 @@ func TestReviewCSV(t *testing.T) {
 	} {
 		row.Path = tt.path
 		got, err := reviewCSV([]broker.ReviewRow{row})
-		want := "user,owner,role,account_id,path,needs_approval,expires,last_used\r\nalice,,prod-readonly,111122223333," + tt.want + ",true,,\r\n"
+		want := "user,owner,role,account_id,path,needs_approval,since,expires,last_used\r\nalice,,prod-readonly,111122223333," + tt.want + ",true,,,\r\n"
 		if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
 			t.Errorf("%q: %v\n%s", tt.path, err, diff)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 func (p *program) userCommand() *cobra.Command {
-	return p.family("user", "People, and applications with an owner", p.userShowCommand(), p.userListCommand())
+	return p.family("user", "People, and applications with an owner", p.userShowCommand(), p.userListCommand(), p.userHistoryCommand())
 }
 
 // A userView is what a User is as JSON.
