@@ -13,7 +13,8 @@ import (
 	"github.com/starback/starback/broker/policy"
 )
 
-// A Membership is a User's standing in the Policy as it is now.
+// A Membership is a User's standing in the Policy as it is now. An
+// application's access ends with its owner's, if that comes first.
 type Membership struct {
 	User          User
 	Owner         User // of an application
@@ -39,6 +40,7 @@ func (a *Admin) User(ctx context.Context, name policy.UserName) (Membership, err
 	if m.Owner, err = a.owner(ctx, u); err != nil || doc == nil {
 		return m, err
 	}
+	m.User.Expires = u.ends(m.Owner.Expires)
 	now := a.now()
 	subject := u.Subject(m.Owner)
 	m.Admin = policy.IsAdmin(doc, subject, now)
@@ -81,21 +83,26 @@ type UserFilter struct {
 }
 
 // ListUsers returns the Users that f chooses, by name; those that expire, by
-// when they do.
+// when they do. The end of an application's access is its owner's, if that
+// comes first.
 func (a *Admin) ListUsers(ctx context.Context, f UserFilter) ([]User, error) {
 	now := a.now()
 	var found []User
+	ends := map[policy.UserName]time.Time{} // people's
 	err := a.Users.Users(ctx, func(u User) bool {
-		switch {
-		case u.Removed && !f.Removed,
-			f.Group != "" && !slices.Contains(u.Groups, f.Group),
-			f.Expiring > 0 && (u.Expires.After(now.Add(f.Expiring)) || !u.Enabled):
-		default:
+		if !u.IsApp {
+			ends[u.Name] = u.Expires
+		}
+		if (!u.Removed || f.Removed) && (f.Group == "" || slices.Contains(u.Groups, f.Group)) {
 			found = append(found, u)
 		}
 		return true
 	})
+	for i, u := range found {
+		found[i].Expires = u.ends(ends[u.Owner])
+	}
 	if f.Expiring > 0 {
+		found = slices.DeleteFunc(found, func(u User) bool { return u.Expires.After(now.Add(f.Expiring)) || !u.Enabled })
 		slices.SortStableFunc(found, func(x, y User) int { return x.Expires.Compare(y.Expires) })
 	}
 	return found, err

@@ -62,6 +62,15 @@ func (u User) Subject(owner User) policy.Subject {
 	return s
 }
 
+// ends returns when u's access ends: an application's with its owner's, which is
+// zero where nobody is known to answer for it, at the latest.
+func (u User) ends(owners time.Time) time.Time {
+	if u.IsApp && !u.Removed && !owners.IsZero() && owners.Before(u.Expires) {
+		return owners
+	}
+	return u.Expires
+}
+
 // clone returns a copy whose lists can be changed without changing u's.
 func (u User) clone() User {
 	u.Groups, u.Grants = slices.Clone(u.Groups), slices.Clone(u.Grants)

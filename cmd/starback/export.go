@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,22 +52,13 @@ written in place.`,
 }
 
 // fileUsers returns every User as a policy file names them. What they were
-// granted of groups and roles that doc does not have is left out, and an
-// application ends with its owner, as it does anyway.
+// granted of groups and roles that doc does not have is left out.
 func fileUsers(ctx context.Context, a *broker.Admin, doc *policy.Document) ([]policy.User, error) {
 	stored, err := a.ListUsers(ctx, broker.UserFilter{})
-	ends := map[policy.UserName]time.Time{}
-	for _, u := range stored {
-		ends[u.Name] = u.Expires
-	}
 	users := []policy.User{}
 	for _, u := range stored {
-		expires := u.Expires
-		if end, known := ends[u.Owner]; u.IsApp && known && end.Before(expires) {
-			expires = end
-		}
 		users = append(users, policy.User{
-			Name: u.Name, App: u.IsApp, Owner: u.Owner, Slack: u.Slack.String(), Email: u.Email, Expires: expires, Disabled: !u.Enabled,
+			Name: u.Name, App: u.IsApp, Owner: u.Owner, Slack: u.Slack.String(), Email: u.Email, Expires: u.Expires, Disabled: !u.Enabled,
 			Groups: slices.DeleteFunc(slices.Clone(u.Groups), func(g policy.GroupName) bool { _, there := doc.Groups[g]; return !there }),
 			Grants: slices.DeleteFunc(slices.Clone(u.Grants), func(g policy.Grant) bool { return doc.Roles[g.Role] == nil }),
 		})
