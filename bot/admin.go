@@ -51,17 +51,17 @@ func (w *Worker) administer(ctx context.Context, a *broker.Admin, todo work, tex
 		return unclosedMessage(), nil
 	}
 	if len(words) == 0 || strings.EqualFold(words[0], "help") {
-		return adminHelp(), nil
+		return adminHelp(words[min(1, len(words)):]), nil
 	}
 	if words, err = resolveMentions(ctx, a, todo.Caller.Team, words); err != nil {
 		return message{}, err
 	}
 	if strings.EqualFold(opOf(words), "token create") {
-		return say("A token is made on the command line alone, with `starback token create`: in Slack, too many could come to see it.", ""), nil
+		return noTokenHere(), nil
 	}
 	if q, args := findQuestion(words); q != nil {
 		if len(args) < q.least || len(args) > q.most {
-			return usageMessage("That is not how it is asked.", q.usage()), nil
+			return q.misused(), nil
 		}
 		return q.answer(w, ctx, a, args)
 	}

@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,8 +70,11 @@ func (w *world) asks(t *testing.T, user, text string) string {
 	return text
 }
 
+// random are the ids that are others at every run.
+var random = regexp.MustCompile(`\b01[0-9A-Z]{24}\b`)
+
 // TestAdminCommands drives every command there is, each on what those before
-// have left.
+// have left. What is answered is kept, to be read.
 func TestAdminCommands(t *testing.T) {
 	w := newAdminWorld(t, false)
 	token, _, err := w.admin("root").CreateToken(t.Context(), broker.TokenWish{User: "ci-deploy", AnyRole: true, Label: "*nightly*"})
@@ -79,12 +83,14 @@ func TestAdminCommands(t *testing.T) {
 	}
 	before, _ := audit(w)
 	var driven []string
+	var kept strings.Builder
 	for _, c := range []struct {
 		text string
 		want []string
 	}{
 		{"", []string{"What administrators can type after `/starback admin`", "`user add USER", "as in `group add data`", "`changes`"}},
 		{"HELP me", []string{"What administrators can type after"}},
+		{"help user bind", []string{"`user bind USER [--slack TEAM/USER] [--message WHY]`", "as in `user bind alice --slack T012AB/U0456`"}},
 
 		{"user add hank --slack T0SANDBOX/U9 --group dev --until 2027-01-31 --message 'on the team'", []string{"✅ `user add`: done.", "hank:", "groups: dev", "slack: T0SANDBOX/U9", "expires: 2027-02-01"}},
 		{"User Add gwen —slack @gwen –group sre —message “it’s time”", []string{"✅ `user add`: done.", "slack: T0SANDBOX/U8"}},
@@ -92,7 +98,7 @@ func TestAdminCommands(t *testing.T) {
 		{"user disable @gwen hank", []string{"✅ `user disable`: done.", "gwen: enabled: true → false", "hank: enabled: true → false"}},
 		{"user disable gwen", []string{"☑️ `user disable`: it was so already, and nothing was changed."}},
 		{"user enable gwen", []string{"✅ `user enable`: done."}},
-		{"user renew gwen --until 7d", []string{"✅ `user renew`: done.", "→ 2026-11-30 12:00:08 UTC"}},
+		{"user renew gwen --until 7d", []string{"✅ `user renew`: done.", "→ 2026-11-30 12:00:09 UTC"}},
 		{"user renew gwen --until 2020-01-01", []string{"That cannot be done.", "2020-01-02 00:00 UTC has passed already"}},
 		{"user bind hank --slack <@U3>", []string{"✅ `user bind`: done.", "T0SANDBOX/U9 → T0SANDBOX/U3"}},
 		{"user bind hank --slack=@bob", []string{"\"@bob\" is not an account in Slack"}},
@@ -175,7 +181,9 @@ func TestAdminCommands(t *testing.T) {
 		{"user disable `*<!here>", []string{"\"`*<!here>\" is not a user's name"}},
 	} {
 		t.Run(c.text, func(t *testing.T) {
-			has(t, w.asks(t, "U1", c.text), c.want...)
+			answer := w.asks(t, "U1", c.text)
+			has(t, answer, c.want...)
+			fmt.Fprintf(&kept, "=== /starback admin %s\n%s\n", c.text, answer)
 		})
 		words := strings.ToLower(c.text)
 		for _, op := range adminWords() {
@@ -185,13 +193,15 @@ func TestAdminCommands(t *testing.T) {
 		}
 		w.clock.add(time.Second)
 	}
+	all := strings.ReplaceAll(kept.String(), token.ID, "7Qm2xK9fLp0a")
+	bot.Golden(t, "admin-commands.txt", random.ReplaceAll([]byte(all), []byte("01JDCKQ0000000000000000000")))
 	slices.Sort(driven)
 	if diff := cmp.Diff(adminWords(), slices.Compact(driven)); diff != "" {
 		t.Errorf("not every command was driven (-there is +driven):\n%s", diff)
 	}
 	w.passOn(t)
 	messages, _ := audit(w)
-	all := strings.Join(messages[len(before):], "\n")
+	all = strings.Join(messages[len(before):], "\n")
 	has(t, all, "A user was removed for good: `hank`", "An access token was revoked: `ci-deploy`", "The policy was put back to an older version",
 		"it’s time", "# ⚠️ A user was changed: alice @here This benefits its author alice: alice gains prod-admin.")
 	has(t, all, "The members of", "is another account in Slack from now on")

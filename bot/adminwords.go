@@ -20,6 +20,11 @@ func lateChange() message {
 	return say("Your command waited too long to be carried out, so nothing was changed. Type it again.", "")
 }
 
+// noTokenHere answers who wants to make a token.
+func noTokenHere() message {
+	return say("A token is made on the command line alone, with `starback token create`: in Slack, too many could come to see it.", "")
+}
+
 // unclosedMessage answers a command with a quotation that does not end.
 func unclosedMessage() message {
 	return say("A quotation in that command does not end. Close it with a quote of the same kind, followed by a space or by nothing.", "")
@@ -104,16 +109,13 @@ func unknownAdmin(words []string) message {
 	return say(fmt.Sprintf("%s Did you mean `%s`? It goes %s", problem, near, adminCommand(usages[near])), "")
 }
 
-// adminHelp lists what administrators can type.
-func adminHelp() message {
+// adminHelp lists what administrators can type: what begins with the words of
+// about, or all if nothing does.
+func adminHelp(about []string) message {
 	m := say("What administrators can type after `/starback admin`:", "")
-	usages := make([]string, 0, len(questions)+len(broker.Commands))
-	lines := make([]string, 0, len(questions)+len(broker.Commands))
-	for _, q := range questions {
-		lines, usages = append(lines, helpLine(q.usage(), q.short, q.example)), append(usages, q.words)
-	}
-	for _, c := range broker.Commands {
-		lines, usages = append(lines, helpLine(c.Usage(), c.Short, c.Example)), append(usages, string(c.Op))
+	lines, usages := helpLines(strings.ToLower(strings.Join(append(about, ""), " ")))
+	if len(lines) == 0 {
+		lines, usages = helpLines("")
 	}
 	m.text = aloud(m.text, usages)
 	blocks, _ := list(lines, maxList)
@@ -121,6 +123,23 @@ func adminHelp() message {
 	m.blocks = append(m.blocks, small("WHEN is a date such as 2027-06-30, an RFC 3339 time, or how long from now, such as 90d. "+
 		"A person's name, or @them, is a USER; after --slack, @them is their account. Whatever holds a space goes in quotes."))
 	return m
+}
+
+// helpLines are the commands whose words, each with a space behind it, begin
+// with prefix; usages are the words alone.
+func helpLines(prefix string) (lines, usages []string) {
+	add := func(words, usage, short, example string) {
+		if strings.HasPrefix(words+" ", prefix) {
+			lines, usages = append(lines, helpLine(usage, short, example)), append(usages, words)
+		}
+	}
+	for _, q := range questions {
+		add(q.words, q.usage(), q.short, q.example)
+	}
+	for _, c := range broker.Commands {
+		add(string(c.Op), c.Usage(), c.Short, c.Example)
+	}
+	return lines, usages
 }
 
 func helpLine(usage, short, example string) string {

@@ -131,12 +131,21 @@ func TestGoldenAdmin(t *testing.T) {
 	holders := []policy.Holder{{User: "carol", Path: hold[0].Path, Expires: noon.Add(day)}, {User: "bob", Path: hold[1].Path, Expires: noon.Add(day), NeedsApproval: true}}
 	usage := &broker.UsageError{Command: &broker.Commands[0], Problem: "\"*<!channel>\" is not a user's name."}
 	for name, m := range map[string]message{
-		"help":           adminHelp(),
-		"done":           doneMessage(done),
-		"done-loud":      doneMessage(loud),
-		"done-longest":   doneMessage(many),
-		"done-already":   doneMessage(broker.Done{Change: done.Change, Same: true}),
-		"done-waits":     doneMessage(broker.Done{Change: done.Change, Proposal: &waits}),
+		"help":              adminHelp(nil),
+		"help-family":       adminHelp([]string{"Change"}),
+		"help-user-bind":    adminHelp([]string{"user", "bind"}),
+		"done":              doneMessage(done),
+		"done-loud":         doneMessage(loud),
+		"done-longest":      doneMessage(many),
+		"done-already":      doneMessage(broker.Done{Change: done.Change, Same: true}),
+		"done-waits":        doneMessage(broker.Done{Change: done.Change, Proposal: &waits}),
+		"confirmed":         confirmedMessage(done, proposal(1).ID),
+		"confirmed-before":  confirmedBefore(proposal(1).ID),
+		"confirmed-in-vain": notCarriedOut(fmt.Errorf("there is no group *x* (%w)", broker.ErrNotFound), proposal(1).ID),
+		"rejected":          rejectedMessage(proposal(1).ID),
+		"no-token":          noTokenHere(),
+		"misused-question":  questions[0].misused(),
+
 		"usage":          usageMessage(usage.Problem, usage.Command.Usage()),
 		"near-miss":      unknownAdmin([]string{"user", "ad", "bob"}),
 		"near-question":  unknownAdmin([]string{"chagnes"}),
@@ -206,6 +215,8 @@ func TestGoldenWhy(t *testing.T) {
 		"several":  whyMessage("prod-readonly", several, me),
 		"approval": whyMessage("prod-readonly", approval, me),
 		"expired":  whyMessage("prod-readonly", expired, me),
+		"no-role":  whichRole(me),
+		"nothing":  whichRole(broker.Me{User: broker.User{Name: "al"}, Slack: alice}),
 		"unknown":  whyMessage("prod-radonly", policy.Explanation{Rule: policy.RuleRoleUnknown}, me),
 		"can-not": explanation("*bob*", "prod-readonly", policy.Explanation{
 			Rule: policy.RuleNotGranted, Reason: "The role is not granted.", Needs: []string{"membership of dev, or a grant to the user"},

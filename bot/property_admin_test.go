@@ -89,7 +89,7 @@ func TestAdminListsFit(t *testing.T) {
 			holders[i] = policy.Holder{Path: hold[i].Path, Expires: noon, NeedsApproval: true}
 		}
 		for _, m := range []message{
-			adminHelp(), openMessage(proposals(n)), usersMessage(users, "", noon, "starback user list"), expiringMessage(users, "14d", noon),
+			adminHelp(nil), openMessage(proposals(n)), usersMessage(users, "", noon, "starback user list"), expiringMessage(users, "14d", noon),
 			groupsMessage(doc), groupMessage("sre-leads", doc, users, noon), whoCanMessage("prod-admin", holders),
 			userMessage(broker.Membership{User: u, Admin: true, Holds: hold}, noon),
 		} {

@@ -62,18 +62,31 @@ func (w *Worker) confirm(ctx context.Context, a *broker.Admin, args []string) (m
 	p := w.settled(ctx, a, args[0])
 	switch {
 	case err == nil:
-		m := doneMessage(done)
-		m.blocks = append(m.blocks, small(proposalLine(p.ID)+"  ·  confirmed by you"))
-		return m, nil
+		return confirmedMessage(done, p.ID), nil
 	case p.State == broker.ProposalDone && p.AnswerBy == a.Author.Name && errors.Is(err, broker.ErrConflict):
-		return say("You have confirmed this, and it was carried out.", proposalLine(p.ID)), nil
+		return confirmedBefore(p.ID), nil
 	case p.State == broker.ProposalConfirmed:
-		m := explain(err, command{verb: verbAdmin})
-		m.blocks = append(m.blocks, small(proposalLine(p.ID)+"  ·  confirmed, but not carried out: confirm it again once it can be"))
-		return m, nil
+		return notCarriedOut(err, p.ID), nil
 	default:
 		return message{}, err
 	}
+}
+
+func confirmedMessage(done broker.Done, id string) message {
+	m := doneMessage(done)
+	m.blocks = append(m.blocks, small(proposalLine(id)+"  ·  confirmed by you"))
+	return m
+}
+
+func confirmedBefore(id string) message {
+	return say("You have confirmed this, and it was carried out.", proposalLine(id))
+}
+
+// notCarriedOut says that a confirmed Proposal could not be carried out.
+func notCarriedOut(err error, id string) message {
+	m := explain(err, command{verb: verbAdmin})
+	m.blocks = append(m.blocks, small(proposalLine(id)+"  ·  confirmed, but not carried out: confirm it again once it can be"))
+	return m
 }
 
 // reject ends a Proposal.
@@ -81,9 +94,13 @@ func (w *Worker) reject(ctx context.Context, a *broker.Admin, args []string) (me
 	_, err := a.Reject(ctx, args[0])
 	p := w.settled(ctx, a, args[0])
 	if err == nil || p.State == broker.ProposalRejected && p.AnswerBy == a.Author.Name {
-		return say("❌  You have rejected this, and nothing was changed.", proposalLine(p.ID)), nil
+		return rejectedMessage(p.ID), nil
 	}
 	return message{}, err
+}
+
+func rejectedMessage(id string) message {
+	return say("❌  You have rejected this, and nothing was changed.", proposalLine(id))
 }
 
 // settled returns a Proposal as it is now. Once it cannot be answered any more,

@@ -27,6 +27,11 @@ type question struct {
 // usage is how the question is written.
 func (q question) usage() string { return strings.TrimSpace(q.words + " " + q.args) }
 
+// misused says how the question is asked.
+func (q question) misused() message {
+	return usageMessage("That is not how it is asked.", q.usage())
+}
+
 // questions lists every question, in the order in which help shows them.
 var questions = []question{
 	{"can", "USER ROLE", 2, 2, "Whether and why somebody may ask for a role", "can alice prod-admin", (*Worker).can},

@@ -12,6 +12,11 @@ import (
 // maxRoutes is how many ways to a role an explanation shows.
 const maxRoutes = 3
 
+// whichRole asks for the role that somebody did not name.
+func whichRole(me broker.Me) message {
+	return say("Why which role? "+mayAsk(roleNames(me.Roles)), "")
+}
+
 // why answers whether and why the person may ask for a role.
 func (w *Worker) why(ctx context.Context, todo work, c command) error {
 	if c.role == "" {
@@ -19,7 +24,7 @@ func (w *Worker) why(ctx context.Context, todo work, c command) error {
 		if err != nil {
 			return w.refused(ctx, todo, c, err)
 		}
-		return w.answer(ctx, todo, say("Why which role? "+mayAsk(roleNames(me.Roles)), ""))
+		return w.answer(ctx, todo, whichRole(me))
 	}
 	x, me, err := w.Broker.Why(ctx, todo.Caller, todo.Key, c.role)
 	if err != nil {

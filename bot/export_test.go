@@ -1,0 +1,4 @@
+package bot
+
+// Golden lets the tests outside of the package keep golden files too.
+var Golden = golden
