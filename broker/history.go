@@ -125,7 +125,7 @@ func (a *Admin) UserHistory(ctx context.Context, name policy.UserName) ([]Event,
 	for _, e := range u.Trail.Events { // not passed on yet
 		found[e.ID] = e
 	}
-	err = a.events(ctx, EventQuery{}, func(e Event) {
+	err = a.Events(ctx, EventQuery{}, func(e Event) {
 		if e.Subject == string(name) {
 			found[e.ID] = e
 		}
@@ -135,8 +135,9 @@ func (a *Admin) UserHistory(ctx context.Context, name policy.UserName) ([]Event,
 	}), err
 }
 
-// events calls yield for every Event that q chooses, in order.
-func (a *Admin) events(ctx context.Context, q EventQuery, yield func(Event)) error {
+// Events calls yield for every Event that q chooses, in order. A Limit in q does
+// not count.
+func (a *Admin) Events(ctx context.Context, q EventQuery, yield func(Event)) error {
 	q.Limit = 1000
 	for {
 		events, err := a.Archive.Events(ctx, q)

@@ -275,7 +275,7 @@ type use struct {
 // lastUses finds, in the trail, when each User was last issued each Role.
 func (a *Admin) lastUses(ctx context.Context) (map[use]time.Time, error) {
 	last := map[use]time.Time{}
-	err := a.events(ctx, EventQuery{}, func(e Event) {
+	err := a.Events(ctx, EventQuery{}, func(e Event) {
 		if e.Event == EventIssued {
 			last[use{e.Actor, e.Role}] = e.Time
 		}

@@ -305,3 +305,22 @@ func TestDependencies(t *testing.T) {
 		}
 	}
 }
+
+// TestFeatures finds a command for every feature of administering; TestCommands
+// finds that there is such a one.
+func TestFeatures(t *testing.T) {
+	rows := 0
+	for line := range strings.Lines(section(t, "administration.md", "## Every feature, and its command")) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if !strings.HasPrefix(line, "| **") {
+			continue
+		}
+		rows++
+		if len(cells) != 6 || !inShell.MatchString(cells[3]) {
+			t.Errorf("no command is named for%s", cells[1])
+		}
+	}
+	if rows < 15 {
+		t.Errorf("there are only %d features", rows)
+	}
+}

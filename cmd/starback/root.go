@@ -149,7 +149,7 @@ changes.`,
 		{"commands", "Administer by commands:", []*cobra.Command{
 			p.userCommand(), p.groupCommand(), p.grantCommand(), p.adminsCommand(), p.tokenCommand(), p.proposalCommand(),
 		}},
-		{"ask", "Ask who may do what:", []*cobra.Command{p.canCommand(), p.whoCanCommand(), p.reviewCommand()}},
+		{"ask", "Ask who may do what, and who did:", []*cobra.Command{p.canCommand(), p.whoCanCommand(), p.reviewCommand(), p.auditCommand()}},
 		{"keep", "Look after the store:", []*cobra.Command{p.storeCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
