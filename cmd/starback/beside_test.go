@@ -24,15 +24,15 @@ func TestAdministeringBesideAServer(t *testing.T) {
 			}
 			return out
 		}
-		first := h.gets("prod-readonly 1h INC-1 looking")
+		first := h.Gets("prod-readonly 1h INC-1 looking")
 		does("user", "disable", "alice")
-		h.command("prod-readonly 1h INC-2 looking")
-		h.hears("Your access to Starback is switched off", 1)
-		if n := h.assumed(); n != 1 {
+		h.Command("prod-readonly 1h INC-2 looking")
+		h.Hears("Your access to Starback is switched off", 1)
+		if n := h.Assumed(); n != 1 {
 			t.Errorf("AssumeRole was called for %d sessions, want 1", n)
 		}
 		does("user", "enable", "alice")
-		second := h.gets("prod-readonly 1h INC-3 looking")
+		second := h.Gets("prod-readonly 1h INC-3 looking")
 
 		// What happened is passed on, and then found, a little later.
 		finds := func(want []string, args ...string) string {
