@@ -251,8 +251,8 @@ func TestTwoOfMany(t *testing.T) {
 	if _, err := w.Answer(t.Context(), w.answer(mia, r, true)); !errors.As(err, new(*broker.Settled)) {
 		t.Errorf("approved after all: %v", err)
 	}
-	if _, err := w.Reveal(t.Context(), w.reveal(r, "1")); !errors.As(err, new(*broker.Settled)) {
-		t.Errorf("revealed after all: %v", err)
+	if _, err := w.Reveal(t.Context(), w.reveal(r, "1")); !errors.As(err, new(*broker.Settled)) || len(w.assumed()) != 0 {
+		t.Errorf("revealed after all: %d sets were made, %v", len(w.assumed()), err)
 	}
 }
 
@@ -341,9 +341,36 @@ func TestWithdraw(t *testing.T) {
 		if _, err := w.Answer(t.Context(), w.answer(ida, r, true)); !errors.As(err, new(*broker.Settled)) {
 			t.Errorf("approved after all: %v", err)
 		}
-		if _, err := w.Reveal(t.Context(), w.reveal(r, "1")); !errors.As(err, new(*broker.Settled)) {
-			t.Errorf("revealed after all: %v", err)
+		issued, err := w.Reveal(t.Context(), w.reveal(r, "1"))
+		if !errors.As(err, new(*broker.Settled)) || released(issued) || len(w.assumed()) != 0 {
+			t.Errorf("revealed after all: %d sets were made, %v", len(w.assumed()), err)
 		}
+	}
+}
+
+// What was approved is its requester's alone: nobody else reveals it, whatever
+// they may ask for themselves.
+func TestRevealedByNobodyElse(t *testing.T) {
+	for name, who := range map[string]broker.SlackID{
+		"who may ask for it too": mia, "who approved it": lea, "who may not ask for it": alice, "an administrator": person("UROOT"),
+		"nobody known": person("UNOBODY"), "the same id elsewhere": {Team: "T0XY", User: bob.User},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, r := pending(t, "guarded")
+			r = w.approve(t, lea, r)
+			ask := w.reveal(r, "1")
+			ask.Caller = who
+			issued, err := w.Reveal(t.Context(), ask)
+			if err == nil || released(issued) || len(w.assumed()) != 0 {
+				t.Errorf("released: %v, %d sets were made, err = %v", released(issued), len(w.assumed()), err)
+			}
+			if after := w.request(t, r.ID); after.State != broker.StateApproved || len(after.Sessions) != len(r.Sessions) {
+				t.Errorf("changed: %+v", after)
+			}
+			if issued, err := w.Reveal(t.Context(), w.reveal(r, "2")); err != nil || !released(issued) {
+				t.Errorf("the requester: %v", err)
+			}
+		})
 	}
 }
 
