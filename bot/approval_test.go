@@ -14,7 +14,6 @@ import (
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/sandbox"
-	"github.com/starback/starback/store"
 )
 
 const approvalPolicy = `
@@ -59,9 +58,11 @@ const approvals = "C8"
 // newApprovalWorld is a world in which Lea, Mia and Ida approve what Alice and
 // Bob ask for. Gus, in their group, is a guest; Ola, in their channel, is of
 // another workspace; and nobody has told Starback of Eve.
-func newApprovalWorld(t *testing.T) *world {
+func newApprovalWorld(t *testing.T) *world { return newApprovalWorldOn(t, onSQLite) }
+
+func newApprovalWorldOn(t *testing.T, open opener) *world {
 	t.Helper()
-	w := newWorld(t, store.SQLiteOptions{})
+	w := newWorldOn(t, open)
 	for id, name := range map[string]string{"U4": "lea", "U5": "mia", "U6": "ida"} {
 		w.AddUser(sandbox.SlackUser{ID: id, Name: name})
 	}
@@ -177,10 +178,10 @@ func (w *world) stored(t *testing.T, m sandbox.Message) broker.Request {
 	return r
 }
 
-// TestApproval follows a request that two must approve from the command to
+// tellApproval follows a request that two must approve from the command to
 // credentials, and on.
-func TestApproval(t *testing.T) {
-	w := newApprovalWorld(t)
+func tellApproval(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.endsThrough(&revoker{})
 	has(t, bare(w.asksFor(t, "two 2h the disk is full")), "⏳ two in prod (111122223333) for 2h needs 2 approvals from leads.",
 		"I send you a message once they have answered", "[ Withdraw ]")

@@ -17,8 +17,8 @@ import (
 	"github.com/starback/starback/sandbox"
 )
 
-// TestDeny has an approver say no, and why.
-func TestDeny(t *testing.T) {
+// tellDenial has an approver say no, and why.
+func tellDenial(t *testing.T, begin beginning) {
 	for name, c := range map[string]struct {
 		why           string
 		where         []string // the denial is seen with its reason
@@ -29,7 +29,7 @@ func TestDeny(t *testing.T) {
 		"with nothing in it": {why: " \u202e \n", where: []string{"Denied by lea."}, withoutReason: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newApprovalWorld(t)
+			w := begin(t)
 			w.asksFor(t, "one 1h INC-1 x")
 			if told := w.votes(t, "U4", "deny"); told != "" {
 				t.Fatalf("answered before the form was: %s", told)
@@ -126,9 +126,9 @@ func TestForgedForm(t *testing.T) {
 	}
 }
 
-// TestApproveForLess holds that the shortest that anybody agreed to counts.
-func TestApproveForLess(t *testing.T) {
-	w := newApprovalWorld(t)
+// tellApprovalForLess holds that the shortest that anybody agreed to counts.
+func tellApprovalForLess(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.asksFor(t, "two 4h x")
 	id := w.stored(t, w.post(t)).ID
 	has(t, w.does(t, "U4", w.post(t), "approve_less", id+" 1h"), "✅ You approved two for alice, for 1h at most.")
@@ -142,12 +142,12 @@ func TestApproveForLess(t *testing.T) {
 	has(t, w.does(t, "U1", w.direct(t, "U1"), "reveal", ""), "Ends today at 12:30 PM")
 }
 
-// TestWithdraw has the requester take it back: while it waits, and once it was
+// tellWithdrawal has the requester take it back: while it waits, and once it was
 // approved.
-func TestWithdraw(t *testing.T) {
+func tellWithdrawal(t *testing.T, begin beginning) {
 	for name, approve := range map[string]bool{"pending": false, "approved": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newApprovalWorld(t)
+			w := begin(t)
 			w.asksFor(t, "one 1h INC-1 x")
 			asked := w.private("U1")
 			if approve {
@@ -185,8 +185,8 @@ func TestWithdrawClosed(t *testing.T) {
 	has(t, w.shows(w.direct(t, "U1")), "☑️ Your request for two in prod (111122223333) is withdrawn.")
 }
 
-// TestLapse lets the time pass in which nobody answers, or nothing is revealed.
-func TestLapse(t *testing.T) {
+// tellLapse lets the time pass in which nobody answers, or nothing is revealed.
+func tellLapse(t *testing.T, begin beginning) {
 	for name, c := range map[string]struct {
 		approve   bool
 		post, own string
@@ -195,7 +195,7 @@ func TestLapse(t *testing.T) {
 		"nobody reveals it": {true, "It has lapsed: approved by lea, and not revealed in time.", "has lapsed: approved by lea, and not revealed in time."},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newApprovalWorld(t)
+			w := begin(t)
 			w.asksFor(t, "one 1h INC-1 x")
 			if c.approve {
 				w.votes(t, "U4", "approve")
@@ -227,10 +227,10 @@ func TestRevealLate(t *testing.T) {
 	}
 }
 
-// TestVoid changes the role between the asking and the answer, and the
+// tellVoid changes the role between the asking and the answer, and the
 // approver between the answer and the revealing.
-func TestVoid(t *testing.T) {
-	w := newApprovalWorld(t)
+func tellVoid(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.asksFor(t, "one 1h INC-1 x")
 	w.apply(strings.Replace(approvalPolicy, "starback/Admin", "starback/Owner", 1))
 	has(t, w.votes(t, "U4", "approve"), "Nothing was changed: this request is past that. It is void: the role has changed since it was asked for.")
@@ -248,9 +248,9 @@ func TestVoid(t *testing.T) {
 	}
 }
 
-// TestRemind calls approvers again while the request waits.
-func TestRemind(t *testing.T) {
-	w := newApprovalWorld(t)
+// tellReminder calls approvers again while the request waits.
+func tellReminder(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.asksFor(t, "two 1h x")
 	w.votes(t, "U4", "approve")
 	w.clock.add(15 * time.Minute)
@@ -265,10 +265,10 @@ func TestRemind(t *testing.T) {
 	}
 }
 
-// TestEscalation puts a request that nobody answers to a second group: the
+// tellEscalation puts a request that nobody answers to a second group: the
 // message asks them too, and the thread says so.
-func TestEscalation(t *testing.T) {
-	w := newApprovalWorld(t)
+func tellEscalation(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.asksFor(t, "rising 1h x")
 	has(t, w.shows(w.post(t)), "To answer: @ida @lea @mia")
 	// Two of them become guests, which Slack tells of. That leaves two who can answer.

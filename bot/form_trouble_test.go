@@ -69,10 +69,10 @@ func TestDecidedAnew(t *testing.T) {
 	has(t, bare(w.shownTo("U1")), "There is no role prod-readonly that you may ask for.", "[ Close ]")
 }
 
-// TestClosedForm brings what came of a form to somebody who has closed it, but
+// tellClosedForm brings what came of a form to somebody who has closed it, but
 // never credentials.
-func TestClosedForm(t *testing.T) {
-	w := newFormWorld(t)
+func tellClosedForm(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.AddChannel(sandbox.SlackChannel{ID: approvals, Name: "approvals", Members: []string{"U1"}, BotIn: true})
 	submit := func() {
 		t.Helper()

@@ -14,12 +14,14 @@ import (
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/sandbox"
-	"github.com/starback/starback/store"
 )
 
 // newFormWorld is a world with forms, in which Starback has met alice.
-func newFormWorld(t *testing.T) *world {
-	w := newWorld(t, store.SQLiteOptions{})
+func newFormWorld(t *testing.T) *world { return newFormWorldOn(t, onSQLite) }
+
+func newFormWorldOn(t *testing.T, open opener) *world {
+	t.Helper()
+	w := newWorldOn(t, open)
 	w.front.View, w.front.Views = &broker.View{Reader: w.store, Now: w.clock.Now}, w.client
 	w.types("U1", "whoami")
 	return w
@@ -71,8 +73,9 @@ func (w *world) nowhere() {
 	}
 }
 
-func TestForm(t *testing.T) {
-	w := newFormWorld(t)
+// tellForm fills in a form, and gets credentials in it.
+func tellForm(t *testing.T, begin beginning) {
+	w := begin(t)
 	before := len(w.Seen("U1"))
 	w.sends("U1", "")
 	has(t, w.shownTo("U1"), "Role: [ Type part of a role or an account v ]")
@@ -207,8 +210,9 @@ func (down) Identify(_ context.Context, _ broker.SlackID) (broker.Facts, error) 
 	return broker.Facts{}, errors.New("the store is down")
 }
 
-func TestShortcuts(t *testing.T) {
-	w := newFormWorld(t)
+// tellShortcuts opens a form from Slack's shortcuts, and from a message.
+func tellShortcuts(t *testing.T, begin beginning) {
+	w := begin(t)
 	if ack, err := w.Shortcut(t.Context(), "U1", "request_access"); err != nil || ack.Problem != "" {
 		t.Fatal(ack.Problem, err)
 	}

@@ -9,10 +9,11 @@ import (
 	"github.com/starback/starback/broker"
 )
 
-// TestWindowEnding tells the requester before a window ends, who asks for more:
+// tellWindowEnding tells the requester before a window ends, who asks for more:
 // the same, with the same words, beside what there is.
-func TestWindowEnding(t *testing.T) {
-	w, r := newSessionWorld(t)
+func tellWindowEnding(t *testing.T, begin beginning) {
+	w := begin(t)
+	r := w.ends
 	w.types("U1", "prod-admin 1h INC-7 the disk *is* full")
 	first := w.open(t, "alice")[0]
 	w.clock.add(49 * time.Minute)
@@ -93,10 +94,10 @@ func TestMoreIsDecided(t *testing.T) {
 	}
 }
 
-// TestMoreWaits asks for more of what has to be approved: once, however often
+// tellMoreWaits asks for more of what has to be approved: once, however often
 // the button is pressed.
-func TestMoreWaits(t *testing.T) {
-	w := newApprovalWorld(t)
+func tellMoreWaits(t *testing.T, begin beginning) {
+	w := begin(t)
 	w.asksFor(t, "one 1h INC-1 x")
 	w.votes(t, "U4", "approve")
 	w.does(t, "U1", w.direct(t, "U1"), "reveal", "")

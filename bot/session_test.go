@@ -12,7 +12,6 @@ import (
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/sandbox"
-	"github.com/starback/starback/store"
 )
 
 // A revoker remembers whom AWS denies, unless it fails or is full.
@@ -38,6 +37,7 @@ func (r *revoker) Fence(_ context.Context, _ *policy.Role, ended []broker.Ended)
 
 // endsThrough has the world's Sessions ended by r.
 func (w *world) endsThrough(r broker.Revoker) {
+	w.ends, _ = r.(*revoker)
 	config := w.broker.Config
 	config.Fences, config.Revoker = w.store, r
 	w.broker = broker.New(config)
@@ -46,11 +46,17 @@ func (w *world) endsThrough(r broker.Revoker) {
 
 func newSessionWorld(t *testing.T) (*world, *revoker) {
 	t.Helper()
-	w, r := newWorld(t, store.SQLiteOptions{}), &revoker{}
-	w.endsThrough(r)
+	w := newSessionWorldOn(t, onSQLite)
+	return w, w.ends
+}
+
+func newSessionWorldOn(t *testing.T, open opener) *world {
+	t.Helper()
+	w := newWorldOn(t, open)
+	w.endsThrough(&revoker{})
 	w.AddChannel(sandbox.SlackChannel{ID: approvals, Name: "approvals", Members: []string{"U1", "U2", "U3"}, BotIn: true})
 	w.passOn(t)
-	return w, r
+	return w
 }
 
 // open are somebody's open Requests, oldest first.
@@ -69,9 +75,10 @@ func (w *world) last(user string) sandbox.Message {
 	return seen[len(seen)-1]
 }
 
-// TestSessions goes through what can be done with a Request that is open.
-func TestSessions(t *testing.T) {
-	w, r := newSessionWorld(t)
+// tellSessions goes through what can be done with a Request that is open.
+func tellSessions(t *testing.T, begin beginning) {
+	w := begin(t)
+	r := w.ends
 	has(t, bare(w.types("U1", "sessions")), "Nothing of yours is open or waiting.")
 	w.types("U1", "prod-readonly 4h looking")
 	w.clock.add(30 * time.Minute)
@@ -112,10 +119,11 @@ func TestSessions(t *testing.T) {
 		"to be ended by alice: session "+sessions[0].ID+", "+sessions[2].ID, "ended: session "+sessions[0].ID+", "+sessions[2].ID)
 }
 
-// TestEndThisSession ends the Session of the message with its keys, and leaves
+// tellEndOfOne ends the Session of the message with its keys, and leaves
 // the Request open.
-func TestEndThisSession(t *testing.T) {
-	w, r := newSessionWorld(t)
+func tellEndOfOne(t *testing.T, begin beginning) {
+	w := begin(t)
+	r := w.ends
 	w.types("U1", "prod-readonly 1h")
 	has(t, bare(w.presses("U1", "end")), "The session "+w.open(t, "alice")[0].Sessions[0].ID+" of prod-readonly", "is ended.")
 	if len(r.denied) != 1 || len(w.open(t, "alice")) != 1 {
@@ -129,10 +137,11 @@ func TestEndThisSession(t *testing.T) {
 	has(t, w.presses("U1", "renew"), "ASIA0000000000000002")
 }
 
-// TestTypedEnds types end and renew with one Request open, with several and
+// tellTypedEnds types end and renew with one Request open, with several and
 // with none.
-func TestTypedEnds(t *testing.T) {
-	w, r := newSessionWorld(t)
+func tellTypedEnds(t *testing.T, begin beginning) {
+	w := begin(t)
+	r := w.ends
 	for _, verb := range []string{"end", "renew"} {
 		has(t, bare(w.types("U1", verb)), "Nothing of yours is open.")
 	}
@@ -292,10 +301,11 @@ func TestWaitingSessions(t *testing.T) {
 	has(t, bare(w.types("U1", "end")), "✅ one in prod (111122223333) is ended.")
 }
 
-// TestAdminEnds has an administrator end a session, by its ID and by its key;
+// tellAdminEnds has an administrator end a session, by its ID and by its key;
 // and all of a user's, and of a role's.
-func TestAdminEnds(t *testing.T) {
-	w, r := newSessionWorld(t)
+func tellAdminEnds(t *testing.T, begin beginning) {
+	w := begin(t)
+	r := w.ends
 	for range 3 {
 		w.types("U2", "prod-readonly 1h")
 		w.clock.add(time.Second)

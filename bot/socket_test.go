@@ -75,6 +75,38 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// TestSocketForms has a form opened, corrected and submitted over Socket Mode,
+// and what came of it pressed there.
+func TestSocketForms(t *testing.T) {
+	w := newFormWorld(t)
+	connect(t, w)
+	w.sends("U1", "")
+	offered, err := w.Suggest(t.Context(), "U1", w.modal("U1").ID, "role", "admin")
+	if err != nil || len(offered) != 1 || offered[0].Value != "prod-admin" {
+		t.Fatalf("offered %+v, %v", offered, err)
+	}
+	has(t, w.chooses("U1", "prod-admin"), "Role: [ prod-admin v ]", "Ticket: ________")
+	has(t, w.submits("U1", map[string]string{"ticket": "inc 7", "reason": "x"}), "! ticket: This is not a ticket", "[ Request ]")
+	if waiting, err := w.store.Waiting(t.Context()); err != nil || waiting != 0 {
+		t.Errorf("%d jobs wait, %v", waiting, err)
+	}
+	has(t, w.submits("U1", map[string]string{"duration:prod-admin": "30m", "ticket": "INC-7", "reason": "x"}), "Working on it…")
+	w.work()
+	has(t, w.shownTo("U1"), "export AWS_ACCESS_KEY_ID='ASIA0000000000000001'")
+	if ack, err := w.ClickView(t.Context(), "U1", w.modal("U1").ID, "shell:fish"); err != nil || ack.Problem != "" {
+		t.Fatal(ack.Problem, err)
+	}
+	w.work()
+	has(t, w.shownTo("U1"), "set -gx AWS_ACCESS_KEY_ID 'ASIA0000000000000002'")
+	w.nowhere()
+
+	if ack, err := w.Shortcut(t.Context(), "U2", "request_access"); err != nil || ack.Problem != "" {
+		t.Fatal(ack.Problem, err)
+	}
+	w.work()
+	has(t, w.shownTo("U2"), "Role: [ Type part of a role or an account v ]")
+}
+
 // TestSocketWithAFullQueue holds that the person is told, or Slack is.
 func TestSocketWithAFullQueue(t *testing.T) {
 	w := newWorld(t, store.SQLiteOptions{MaxJobs: 1})

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -125,24 +124,29 @@ type world struct {
 	t      *testing.T
 	clock  *clock
 	url    string // of Slack
-	store  *store.SQLite
+	store  store.Store
 	broker *broker.Broker
 	mint   *mint
+	ends   *revoker // what ends Sessions, if anything does
 	client *bot.Client
 	front  *bot.Front
 	worker *bot.Worker
 	log    *buffer
 }
 
-// newWorld is a world in which alice and bob are known, eve is not, and the
-// audit channel is C9. The app gets its deliveries over HTTP.
+// newWorld is a world on SQLite.
 func newWorld(t *testing.T, opts store.SQLiteOptions) *world {
+	t.Helper()
+	return newWorldOn(t, func(t *testing.T, _ func() time.Time) store.Store { return openSQLite(t, opts) })
+}
+
+// newWorldOn is a world in which alice and bob are known, eve is not, and the
+// audit channel is C9. The app gets its deliveries over HTTP.
+func newWorldOn(t *testing.T, open opener) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}, log: &buffer{}}
 	w.mint = &mint{clock: w.clock}
-	// Real deliveries are answered in milliseconds; only those that are meant
-	// to stay unanswered take this long.
-	w.Slack = sandbox.NewSlack(sandbox.SlackConfig{Now: w.clock.Now, AckTimeout: time.Second})
+	w.Slack = sandbox.NewSlack(sandbox.SlackConfig{Now: w.clock.Now})
 	server := httptest.NewServer(w.Slack)
 	t.Cleanup(server.Close)
 	w.url = server.URL
@@ -153,11 +157,7 @@ func newWorld(t *testing.T, opts store.SQLiteOptions) *world {
 	w.AddChannel(sandbox.SlackChannel{ID: "C1", Name: "general", Members: []string{"U1", "U2", "U3"}, BotIn: true})
 	w.AddChannel(sandbox.SlackChannel{ID: "C9", Name: "audit", BotIn: true})
 
-	var err error
-	if w.store, err = store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "store.db"), opts); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.store.Close() })
+	w.store = open(t, w.clock.Now)
 	w.apply(policyFile)
 
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
