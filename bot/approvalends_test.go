@@ -332,25 +332,53 @@ func TestNoApprovalsChannel(t *testing.T) {
 // TestOutsiders has everybody press who may not answer: they are told why, and
 // nobody else; and nothing is changed.
 func TestOutsiders(t *testing.T) {
-	for name, c := range map[string]struct{ user, want string }{
-		"the requester":        {"U1", "You cannot approve or deny what you, or an application of yours, asked for."},
-		"no approver":          {"U2", "You are not one of those who may answer this request. Nothing was changed."},
-		"unknown":              {"U3", "Starback does not know you yet. Give an administrator your Slack id from the line below, and ask to be added."},
-		"a guest":              {"U7", "Guests of this workspace cannot use Starback."},
-		"of another workspace": {"U8", "You are a member of another workspace, and Starback serves only its own."},
-		"an approver, twice":   {"U4", "You have answered this request already. Your answer stands; nothing was changed."},
+	lea := func(change func(*sandbox.SlackUser)) func(*testing.T, *world) {
+		return func(t *testing.T, w *world) {
+			if err := w.SetUser("U4", change); err != nil {
+				t.Fatal(err)
+			}
+			if acks, err := w.UserChanged(t.Context(), "U4"); err != nil || len(acks) != 1 || acks[0].Problem != "" {
+				t.Fatalf("%+v, %v", acks, err)
+			}
+			w.work()
+		}
+	}
+	for name, c := range map[string]struct {
+		user  string
+		first func(*testing.T, *world) // once it is asked
+		want  string
+	}{
+		"an outsider": {user: "U3", want: "Starback does not know you yet. Give an administrator your Slack id from the line below, and ask to be added."},
+		"no approver": {user: "U2", want: "You are not one of those who may answer this request. Nothing was changed."},
+		"a guest":     {user: "U7", want: "Guests of this workspace cannot use Starback."},
+		"a bot":       {user: "U4", first: lea(func(u *sandbox.SlackUser) { u.Bot = true }), want: "Bots cannot use Starback."},
+		"deleted": {
+			user: "U4", first: lea(func(u *sandbox.SlackUser) { u.Deleted = true }),
+			want: "Slack says that this account is deactivated, so nothing can be issued to it.",
+		},
+		"of another workspace":  {user: "U8", want: "You are a member of another workspace, and Starback serves only its own."},
+		"the requester":         {user: "U1", want: "You cannot approve or deny what you, or an application of yours, asked for."},
+		"the requester's owner": {user: "U4", first: robotAsks, want: "You cannot approve or deny what you, or an application of yours, asked for."},
+		"a former approver": {user: "U4", first: func(_ *testing.T, w *world) {
+			w.apply(strings.Replace(approvalPolicy, "lea: {slack: T0SANDBOX/U4, groups: [leads]}", "lea: {slack: T0SANDBOX/U4, groups: [dev]}", 1))
+		}, want: "You are not one of those who may answer this request. Nothing was changed."},
+		"an approver, twice": {user: "U4", first: func(t *testing.T, w *world) {
+			w.votes(t, "U4", "approve")
+		}, want: "You have answered this request already. Your answer stands; nothing was changed."},
 	} {
 		for _, action := range []string{"approve", "approve_less", "deny"} {
 			t.Run(name+" "+action, func(t *testing.T) {
 				w := newApprovalWorld(t)
 				w.asksFor(t, "two 4h x")
-				if c.user == "U4" {
-					w.votes(t, "U4", "approve")
+				if c.first != nil {
+					c.first(t, w)
+					w.passOn(t)
 				}
 				before, replies := w.post(t), w.thread(t)
+				asked := w.stored(t, before)
 				var choice string
 				if action == "approve_less" {
-					choice = w.stored(t, before).ID + " 30m"
+					choice = asked.ID + " 30m"
 				}
 				told := w.does(t, c.user, before, action, choice)
 				// That somebody has become a guest is found out from Slack, when
@@ -367,9 +395,28 @@ func TestOutsiders(t *testing.T) {
 				if after := w.post(t); !cmp.Equal(before, after) || w.thread(t) != replies {
 					t.Errorf("the post has changed:\n%s\n%s", w.shows(after), w.thread(t))
 				}
+				if after := w.stored(t, before); after.State != broker.StatePending || !cmp.Equal(after.Approvals, asked.Approvals) {
+					t.Errorf("the request is %s, with %+v", after.State, after.Approvals)
+				}
 			})
 		}
 	}
+}
+
+// robotAsks has an application of Lea's ask for a role.
+func robotAsks(t *testing.T, w *world) {
+	t.Helper()
+	w.apply(approvalPolicy + "  robot: {app: true, owner: lea, groups: [dev]}\n")
+	_, token, err := w.admin("root").CreateToken(t.Context(), broker.TokenWish{User: "robot", AnyRole: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := broker.Ask{Token: token, Surface: broker.SurfaceAPI, Key: "1", Role: "two", Duration: 4 * time.Hour, Deadline: w.clock.Now().Add(time.Minute)}
+	if _, err := w.broker.Issue(t.Context(), ask); !errors.Is(err, broker.ErrWaiting) {
+		t.Fatal(err)
+	}
+	w.passOn(t)
+	has(t, w.shows(w.post(t)), "robot asks for two")
 }
 
 // TestRevealedByOthers holds that what was approved is its requester's alone.
