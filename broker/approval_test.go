@@ -348,32 +348,6 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
-// What was approved is its requester's alone: nobody else reveals it, whatever
-// they may ask for themselves.
-func TestRevealedByNobodyElse(t *testing.T) {
-	for name, who := range map[string]broker.SlackID{
-		"who may ask for it too": mia, "who approved it": lea, "who may not ask for it": alice, "an administrator": person("UROOT"),
-		"nobody known": person("UNOBODY"), "the same id elsewhere": {Team: "T0XY", User: bob.User},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, r := pending(t, "guarded")
-			r = w.approve(t, lea, r)
-			ask := w.reveal(r, "1")
-			ask.Caller = who
-			issued, err := w.Reveal(t.Context(), ask)
-			if err == nil || released(issued) || len(w.assumed()) != 0 {
-				t.Errorf("released: %v, %d sets were made, err = %v", released(issued), len(w.assumed()), err)
-			}
-			if after := w.request(t, r.ID); after.State != broker.StateApproved || len(after.Sessions) != len(r.Sessions) {
-				t.Errorf("changed: %+v", after)
-			}
-			if issued, err := w.Reveal(t.Context(), w.reveal(r, "2")); err != nil || !released(issued) {
-				t.Errorf("the requester: %v", err)
-			}
-		})
-	}
-}
-
 // A Request lapses by itself, unanswered or unclaimed, and whoever comes late
 // is told.
 func TestLapse(t *testing.T) {
