@@ -173,25 +173,11 @@ func soAlready(ctx context.Context, a *broker.Admin, ch broker.Change) (bool, er
 		u := m.User
 		return !u.Removed && u.Enabled && u.Slack == ch.Slack && u.Email == ch.Email && u.Owner == ch.Owner &&
 			slices.Equal(u.Groups, slices.Compact(slices.Sorted(slices.Values(ch.Groups)))), err
-	case broker.OpGroupRemove, broker.OpAdminsRemove, broker.OpGrantRemove:
+	case broker.OpGroupRemove:
 		_, doc, err := a.Policy(ctx)
-		return err == nil && lacks(doc, ch), err
+		return err == nil && slices.Contains(doc.Removed, ch.Group), err
 	default:
 		return false, nil
-	}
-}
-
-// lacks says whether d lacks what ch takes away, and has all else that ch names.
-func lacks(d *policy.Document, ch broker.Change) bool {
-	group, there := d.Groups[ch.Group]
-	switch ch.Op {
-	case broker.OpGroupRemove:
-		return slices.Contains(d.Removed, ch.Group)
-	case broker.OpAdminsRemove:
-		return there && !slices.Contains(d.Admins, ch.Group)
-	default:
-		return there && d.Roles[ch.Role] != nil &&
-			!slices.ContainsFunc(group.Grants, func(g policy.Grant) bool { return g.Role == ch.Role })
 	}
 }
 

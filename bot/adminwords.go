@@ -168,6 +168,12 @@ func doneMessage(d broker.Done) message {
 	if rest := len(d.Detail) - shown; rest > 0 {
 		m.blocks = append(m.blocks, small(fmt.Sprintf("And %d more changes, which `starback policy history` shows", rest)))
 	}
+	for _, line := range d.Bereft {
+		m.blocks = append(m.blocks, quote("", line+"."))
+	}
+	if len(d.Bereft) > 0 {
+		m.text += " Applications lose their access too."
+	}
 	if d.Loud != "" {
 		m.blocks = append(m.blocks, quote("⚠️ Everybody in the audit channel is told:", d.Loud))
 		m.text += " Everybody in the audit channel is told."

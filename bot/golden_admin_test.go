@@ -119,6 +119,10 @@ func TestGoldenAdmin(t *testing.T) {
 	done := broker.Done{Change: broker.Change{Op: broker.OpGrantAdd}, Detail: []string{"groups.dev.grants.prod-admin: added", "roles.x.ticket: `*` → <!channel>"}, PolicyVersion: 13}
 	loud := done
 	loud.Loud = "This benefits its author alice: alice gains prod-admin."
+	owner := broker.Done{
+		Change: broker.Change{Op: broker.OpUserRemove, Users: []policy.UserName{"carol"}}, Detail: []string{"carol: enabled: true → false; removed"},
+		Bereft: []string{"carol answers for these applications, which lose their access too: ci-deploy, nightly"}, PolicyVersion: 13,
+	}
 	many := done
 	for i := range 200 {
 		many.Detail = append(many.Detail, fmt.Sprintf("groups.%s.grants.%d: added", longName("g"), i))
@@ -137,6 +141,7 @@ func TestGoldenAdmin(t *testing.T) {
 		"done":              doneMessage(done),
 		"done-loud":         doneMessage(loud),
 		"done-longest":      doneMessage(many),
+		"done-owner":        doneMessage(owner),
 		"done-already":      doneMessage(broker.Done{Change: done.Change, Same: true}),
 		"done-waits":        doneMessage(broker.Done{Change: done.Change, Proposal: &waits}),
 		"confirmed":         confirmedMessage(done, proposal(1).ID),

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -217,7 +218,7 @@ func groupMessage(name policy.GroupName, doc *policy.Document, members []broker.
 	if slices.Contains(doc.Admins, name) {
 		facts = append(facts, "Its members administer Starback")
 	}
-	if roles := approves(doc, name); len(roles) > 0 {
+	if roles := doc.ApprovedBy(name); len(roles) > 0 {
 		facts = append(facts, "Its members approve requests for "+names(roles, 10))
 	}
 	head := word(string(name)) + ": " + count(len(members), "member", "members") + "."
@@ -239,18 +240,6 @@ func grantWords(grants []policy.Grant, most int) string {
 		words = append(words, text)
 	}
 	return strings.Join(words, ", ")
-}
-
-// approves returns the roles whose requests a group's members may approve.
-func approves(doc *policy.Document, group policy.GroupName) []policy.RoleName {
-	var roles []policy.RoleName
-	for name, r := range doc.Roles {
-		if r.Approval != nil && slices.Contains(r.Approval.By, group) {
-			roles = append(roles, name)
-		}
-	}
-	slices.Sort(roles)
-	return roles
 }
 
 func (w *Worker) listGroups(ctx context.Context, a *broker.Admin, _ []string) (message, error) {
@@ -297,8 +286,8 @@ func historyMessage(heads []broker.Head) message {
 	lines := make([]string, len(heads))
 	for i, h := range heads {
 		lines[i] = fmt.Sprintf("%d  %s  by %s, %s", h.Version, utc(h.AppliedAt), cut(h.Author, 100), h.How)
-		if h.Message != "" {
-			lines[i] += ": " + h.Message
+		if why := cmp.Or(h.Message, strings.Join(h.Changes, "; ")); why != "" {
+			lines[i] += ": " + why
 		}
 	}
 	blocks, shown := quotes(lines, maxList)

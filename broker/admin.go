@@ -155,6 +155,9 @@ type version struct {
 	loud    string   // why everybody is told
 }
 
+// headChanges bounds what a version says of itself in a list.
+const headChanges = 3
+
 // maxDetail bounds what an Event says of a version, so that it stays one small
 // item: the rest is in the version itself.
 const maxDetail = 20
@@ -163,7 +166,8 @@ const maxDetail = 20
 func (a *Admin) putPolicy(ctx context.Context, head Head, doc *policy.Document, v version, now time.Time) error {
 	next := Head{
 		Version: head.Version + 1, Digest: doc.Digest(), Author: a.Author.Name, Message: v.message, AppliedAt: now,
-		How: v.how, FileVersion: head.FileVersion,
+		Changes: shortened(v.detail, headChanges),
+		How:     v.how, FileVersion: head.FileVersion,
 	}
 	if v.how == HowFile || v.how == HowInit {
 		next.FileVersion = next.Version

@@ -21,6 +21,7 @@ type Done struct {
 	Change        Change    `json:"change"`
 	Same          bool      `json:"same,omitempty"`   // it was so already, and nothing was written
 	Detail        []string  `json:"detail,omitempty"` // what changed, in words
+	Bereft        []string  `json:"bereft,omitempty"` // applications that lose their access with their owner, in words
 	Loud          string    `json:"loud,omitempty"`   // why everybody is told
 	PolicyVersion int64     `json:"policy_version,omitempty"`
 	Proposal      *Proposal `json:"proposal,omitempty"` // it waits for a second administrator
@@ -90,6 +91,9 @@ func (a *Admin) do(ctx context.Context, ch Change, confirmed *confirmation) (Don
 		if err := a.keepsAdmin(ctx, s, now); err != nil {
 			return Done{}, err
 		}
+		if done.Bereft, err = a.bereft(ctx, s, now); err != nil {
+			return Done{}, err
+		}
 		mine, err := a.mine(ctx, s)
 		if err != nil {
 			return Done{}, err
@@ -134,6 +138,9 @@ func (a *Admin) work(ctx context.Context, ch Change, now time.Time) (state, erro
 		return state{}, fmt.Errorf("there is no policy yet; make one with init: %w", ErrNotFound)
 	}
 	s := state{head: head, was: doc, doc: doc}
+	if until := ch.Until.from(now); ch.Op == OpGrantAdd && !until.IsZero() && !now.Before(until) {
+		return s, fmt.Errorf("%s has passed already; to take a grant back, remove it: %w", day(until), ErrInvalid)
+	}
 	switch {
 	case ch.Op == OpGroupAdd:
 		s.doc, err = doc.AddGroup(ch.Group)
@@ -260,6 +267,9 @@ func (a *Admin) edit(ctx context.Context, ch Change, s *state, u *User, now time
 			slices.Sort(u.Groups)
 		}
 	case OpMemberRemove: // of a group that was removed, too
+		if !slices.Contains(u.Groups, ch.Group) {
+			return groupThere(s.was, ch.Group)
+		}
 		u.Groups = slices.DeleteFunc(u.Groups, func(g policy.GroupName) bool { return g == ch.Group })
 	case OpGrantAdd:
 		if err := roleThere(s.was, ch.Role); err != nil {
@@ -269,6 +279,9 @@ func (a *Admin) edit(ctx context.Context, ch Change, s *state, u *User, now time
 		u.Grants = append(u.Grants, policy.Grant{Role: ch.Role, Expires: ch.Until.from(now)})
 		slices.SortFunc(u.Grants, func(x, y policy.Grant) int { return strings.Compare(string(x.Role), string(y.Role)) })
 	case OpGrantRemove: // of a role that was removed, too
+		if !slices.Contains(granted(u.Grants), ch.Role) {
+			return roleThere(s.was, ch.Role)
+		}
 		u.Grants = slices.DeleteFunc(u.Grants, func(g policy.Grant) bool { return g.Role == ch.Role })
 	case OpTokenRevoke:
 		return revoke(u, ch.Token, now)

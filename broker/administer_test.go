@@ -77,6 +77,10 @@ func TestDo(t *testing.T) {
 		{"a grant less", nil, "grant remove readonly --group dev", []string{"groups.dev.grants.readonly: removed, was without end"}},
 		{"a user's grant", nil, "grant add readonly2 --user bob --until 2099-01-01T12:00:00Z", []string{"bob: grants: none → readonly2 until 2099-01-01 12:00 UTC"}},
 		{"a user's grant less", []string{"grant add readonly2 --user bob"}, "grant remove readonly2 --user bob", []string{"bob: grants: readonly2 → none"}},
+		{"a grant that is not there", nil, "grant remove guarded --group dev", nil},
+		{"a user's grant that is not there", nil, "grant remove guarded --user alice", nil},
+		{"no member", nil, "group remove-member sre alice", nil},
+		{"no administrators", nil, "admins remove leads", nil},
 		{"administrators", nil, "admins add leads", []string{"admins.leads: added"}},
 		{"administrators less", []string{"admins add leads"}, "admins remove leads", []string{"admins.leads: removed"}},
 		{"back", []string{"group add data", "grant add plain --group data"}, "policy rollback 2", []string{"groups.data.grants.plain: removed, was without end"}},
@@ -96,6 +100,31 @@ func TestDo(t *testing.T) {
 			again, err := admin.Do(t.Context(), change(t, tt.words))
 			if wrote := w.tap.wrote(); len(wrote) > 0 || err == nil && !again.Same {
 				t.Errorf("a second time: %+v, %v, wrote %v", again, err, wrote)
+			}
+		})
+	}
+}
+
+// Whoever takes access from a person is told which applications lose theirs.
+func TestBereft(t *testing.T) {
+	for _, tt := range []struct{ words, want string }{
+		{"user remove alice", "alice answers for these applications, which lose their access too: ci, nightly"},
+		{"user disable bob alice", "alice answers for these applications, which lose their access too: ci, nightly"},
+		{"user remove alice ci", "alice answers for these applications, which lose their access too: nightly"},
+		{"user disable bob", ""},
+		{"user disable ci", ""},
+		{"user renew alice --until 1h", ""},
+		{"group remove-member dev alice", ""},
+	} {
+		t.Run(tt.words, func(t *testing.T) {
+			w := newWorld(t)
+			admin := w.admin(w.tap)
+			do(t, admin, "user add nightly --owner alice", "user add ci --owner alice", "user add off --owner alice", "user disable off")
+			if done := do(t, admin, tt.words); strings.Join(done.Bereft, "; ") != tt.want {
+				t.Errorf("bereft: %q", done.Bereft)
+			}
+			if done := do(t, admin, "user disable bob"); done.Bereft != nil {
+				t.Errorf("nothing of that: %q", done.Bereft)
 			}
 		})
 	}
@@ -128,7 +157,14 @@ func TestDoRefuses(t *testing.T) {
 		{"group add old", broker.ErrInvalid, "never used again"},
 		{"group add-member nope alice", broker.ErrNotFound, "there is no group nope"},
 		{"grant add prod --group dev", broker.ErrNotFound, "no role"},
-		{"grant remove guarded --group dev", broker.ErrNotFound, "guarded"},
+		{"grant add plain --group leads --until 2001-01-01", broker.ErrInvalid, "2001-01-02 00:00 UTC has passed already; to take a grant back, remove it"},
+		{"grant add readonly --group dev --until 2001-01-01", broker.ErrInvalid, "has passed already"},
+		{"grant add plain --user bob --until 2001-01-01", broker.ErrInvalid, "has passed already"},
+		{"grant remove guardde --group dev", broker.ErrNotFound, "`dev` has no grant of `guardde`"},
+		{"grant remove guardde --user alice", broker.ErrNotFound, "there is no role guardde; did you mean guarded?"},
+		{"grant remove guarded --group deb", broker.ErrNotFound, "there is no group `deb`; did you mean `dev`?"},
+		{"group remove-member deb alice", broker.ErrNotFound, "there is no group deb; did you mean dev?"},
+		{"admins remove laeds", broker.ErrNotFound, "there is no group `laeds`; did you mean `leads`?"},
 		{"grant add nope --user alice", broker.ErrNotFound, "there is no role nope"},
 		{"policy rollback 99", broker.ErrNotFound, "there is no version 99 of the policy; the newest is 3"},
 		{"token revoke alice ABCDEFGHIJKL", broker.ErrNotFound, "alice has no token ABCDEFGHIJKL"},

@@ -87,7 +87,8 @@ type Head struct {
 	Version   int64     `json:"version"` // 1 is the first; 0: there is none
 	Digest    string    `json:"digest"`  // policy.Document.Digest
 	Author    string    `json:"author"`
-	Message   string    `json:"message,omitempty"`
+	Message   string    `json:"message,omitempty"` // why, in the author's words
+	Changes   []string  `json:"changes,omitempty"` // from the version before, in words: the first few
 	AppliedAt time.Time `json:"applied_at"`
 	// How says what made the version, and FileVersion which one, up to this, a
 	// policy file made last; 0: none did.

@@ -87,6 +87,35 @@ func (a *Admin) undoLastAdmin(ctx context.Context, s state) error {
 	return errors.Join(errLastAdmin(s.doc), err)
 }
 
+// bereft says which applications lose their access because whoever answers for
+// them does, each owner's in a sentence.
+func (a *Admin) bereft(ctx context.Context, s state, now time.Time) (words []string, err error) {
+	usable := func(u, owner User) bool {
+		_, ok := policy.Usable(s.doc, u.Subject(owner), now)
+		return ok
+	}
+	for _, w := range s.users {
+		if w.want.IsApp || !usable(w.was, User{}) || usable(w.want, User{}) {
+			continue
+		}
+		var apps []policy.UserName
+		err := a.Users.Users(ctx, func(u User) bool {
+			named := slices.ContainsFunc(s.users, func(w wantedUser) bool { return w.was.Name == u.Name })
+			if u.IsApp && u.Owner == w.was.Name && !named && usable(u, w.was) {
+				apps = append(apps, u.Name)
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(apps) > 0 {
+			words = append(words, fmt.Sprintf("%s answers for these applications, which lose their access too: %s", w.was.Name, joinNames(apps)))
+		}
+	}
+	return words, nil
+}
+
 // mine returns the author's own User, and then the applications that the author
 // answers for, before and after; nothing if the author is not known here.
 func (a *Admin) mine(ctx context.Context, s state) ([]wantedUser, error) {

@@ -94,7 +94,8 @@ func (d *Document) AddGrant(group GroupName, g Grant) (*Document, error) {
 	return checked(next)
 }
 
-// RemoveGrant returns d without the group's Grant of role.
+// RemoveGrant returns d without the group's Grant of role. Where there is none,
+// of a Role that there is, that is ErrAlready.
 func (d *Document) RemoveGrant(group GroupName, role RoleName) (*Document, error) {
 	if err := d.needGroup(group); err != nil {
 		return nil, err
@@ -102,6 +103,9 @@ func (d *Document) RemoveGrant(group GroupName, role RoleName) (*Document, error
 	next := d.canonical()
 	edited := next.Groups[group]
 	i := slices.IndexFunc(edited.Grants, func(have Grant) bool { return have.Role == role })
+	if i < 0 && d.Roles[role] != nil {
+		return nil, refuse(ErrAlready, "%s has no grant of %s", quote(string(group)), quote(string(role)))
+	}
 	if i < 0 {
 		held := make([]RoleName, len(edited.Grants))
 		for n, g := range edited.Grants {
@@ -133,9 +137,12 @@ func (d *Document) AddAdmins(g GroupName) (*Document, error) {
 // RemoveAdmins returns d without g among its Admins. The only one there is
 // stays: that is ErrMeaningless.
 func (d *Document) RemoveAdmins(g GroupName) (*Document, error) {
+	if err := d.needGroup(g); err != nil {
+		return nil, err
+	}
 	switch {
 	case !slices.Contains(d.Admins, g):
-		return nil, refuse(ErrNotThere, "the members of %s do not administer Starback%s", quote(string(g)), meant(g, d.Admins))
+		return nil, refuse(ErrAlready, "the members of %s do not administer Starback", quote(string(g)))
 	case len(d.Admins) == 1:
 		return nil, lastAdmins(g)
 	}

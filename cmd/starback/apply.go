@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,10 +70,21 @@ func (p *program) warn(warnings []*policy.Error) {
 func loadPolicy(file string) (*policy.File, error) {
 	folder, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
-		return nil, err
+		return nil, unreadable(file, err)
 	}
 	defer folder.Close()
-	return policy.Load(folder.FS(), filepath.Base(file))
+	parsed, err := policy.Load(folder.FS(), filepath.Base(file))
+	return parsed, unreadable(file, err)
+}
+
+// unreadable says that a file cannot be read, without how that was tried.
+func unreadable(file string, err error) error {
+	var wrong policy.Errors
+	var failed *fs.PathError
+	if !errors.As(err, &wrong) && errors.As(err, &failed) {
+		return fmt.Errorf("%s cannot be read: %w", file, failed.Err)
+	}
+	return err
 }
 
 // A planView is what a plan is as JSON.

@@ -114,7 +114,7 @@ func (p *program) printExplanation(user policy.UserName, role policy.RoleName, x
 		fmt.Fprintf(p.stdout, "%s may ask for %s. %s (%s)\n", user, role, x.Reason, x.Rule)
 		c.add("because", strings.Join(x.Path, " "))
 		c.add("since", moment(x.Since))
-		c.add("until", lastDay(x.Expires))
+		c.add("until", end(x.Expires))
 		c.add("for", fmt.Sprintf("%s at most", span(int(x.Longest/time.Second))))
 		for _, need := range x.Needs {
 			c.add("it takes", need)
@@ -123,9 +123,9 @@ func (p *program) printExplanation(user policy.UserName, role policy.RoleName, x
 	for _, r := range x.Routes {
 		switch path := r.PathString(); {
 		case r.Expired:
-			c.add("no more", fmt.Sprintf("%s (until %s)", path, lastDay(r.Expires)))
+			c.add("no more", fmt.Sprintf("%s (until %s)", path, end(r.Expires)))
 		case path != strings.Join(x.Path, " "):
-			c.add("also", fmt.Sprintf("%s (until %s)", path, lastDay(r.Expires)))
+			c.add("also", fmt.Sprintf("%s (until %s)", path, end(r.Expires)))
 		}
 	}
 	p.printCard(c)
@@ -154,7 +154,7 @@ func (p *program) whoCanCommand() *cobra.Command {
 		for _, h := range holders {
 			v := holderView{h.User, strings.Join(h.Path, " "), h.Expires, h.NeedsApproval}
 			views = append(views, v)
-			rows = append(rows, []string{string(v.User), lastDay(v.Expires), yesIf(v.NeedsApproval), v.Path})
+			rows = append(rows, []string{string(v.User), end(v.Expires), yesIf(v.NeedsApproval), v.Path})
 		}
 		switch {
 		case *asJSON:

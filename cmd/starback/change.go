@@ -88,6 +88,9 @@ func (p *program) printDone(done broker.Done, asJSON bool) error {
 		fmt.Fprintln(p.stdout, "Nothing changes: it is so already.")
 	default:
 		p.printLines(done.Detail)
+		for _, line := range done.Bereft {
+			fmt.Fprintln(p.stdout, printable(line)+".")
+		}
 		if len(done.Change.Users) == 0 {
 			fmt.Fprintf(p.stdout, "The policy is at version %d.\n", done.PolicyVersion)
 		}

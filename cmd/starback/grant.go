@@ -57,7 +57,7 @@ func (p *program) grantListCommand() *cobra.Command {
 		grants := slices.DeleteFunc(allGrants(doc, users), func(g grantView) bool { return only != "" && string(g.Role) != only })
 		var rows [][]string
 		for _, g := range grants {
-			rows = append(rows, []string{string(g.Role), g.holder(), lastDay(g.Expires)})
+			rows = append(rows, []string{string(g.Role), g.holder(), end(g.Expires)})
 		}
 		switch {
 		case *asJSON:

@@ -74,12 +74,7 @@ func (p *program) groups(ctx context.Context, a *broker.Admin) ([]groupView, *po
 	for _, name := range slices.Sorted(maps.Keys(doc.Groups)) {
 		v := groupView{
 			Name: name, Members: append([]memberView{}, members[name]...), Grants: append([]policy.Grant{}, doc.Groups[name].Grants...),
-			Admin: slices.Contains(doc.Admins, name), Approves: []policy.RoleName{},
-		}
-		for _, r := range sortedRoles(doc) {
-			if r.Approval != nil && slices.Contains(r.Approval.By, name) {
-				v.Approves = append(v.Approves, r.Name)
-			}
+			Admin: slices.Contains(doc.Admins, name), Approves: append([]policy.RoleName{}, doc.ApprovedBy(name)...),
 		}
 		views = append(views, v)
 	}

@@ -54,7 +54,7 @@ own under your profile, "Copy member ID" (U…).`,
 			return err
 		}
 		fmt.Fprintf(p.stdout, "%s administers Starback, until %s.\nNext: write a policy that keeps %s in an admin group, and run: starback apply -f policy.yaml\n",
-			user.Name, lastDay(user.Expires), user.Name)
+			user.Name, end(user.Expires), user.Name)
 		return nil
 	}
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -26,12 +27,13 @@ type versionView struct {
 	Author      string     `json:"author"`
 	How         broker.How `json:"how"`
 	Message     string     `json:"message,omitempty"`
-	FileVersion int64      `json:"file_version"` // which version, up to this, a file made last
+	Changes     []string   `json:"changes,omitempty"` // the first few
+	FileVersion int64      `json:"file_version"`      // which version, up to this, a file made last
 	Digest      string     `json:"digest"`
 }
 
 func viewVersion(h broker.Head) versionView {
-	return versionView{h.Version, h.AppliedAt, h.Author, h.How, h.Message, h.FileVersion, h.Digest}
+	return versionView{h.Version, h.AppliedAt, h.Author, h.How, h.Message, h.Changes, h.FileVersion, h.Digest}
 }
 
 func (p *program) policyHistoryCommand() *cobra.Command {
@@ -48,13 +50,13 @@ func (p *program) policyHistoryCommand() *cobra.Command {
 		views, rows := []versionView{}, [][]string{}
 		for _, h := range heads {
 			views = append(views, viewVersion(h))
-			rows = append(rows, []string{strconv.FormatInt(h.Version, 10), moment(h.AppliedAt), string(h.How), h.Author, h.Message})
+			rows = append(rows, []string{strconv.FormatInt(h.Version, 10), moment(h.AppliedAt), string(h.How), h.Author, cmp.Or(h.Message, strings.Join(h.Changes, "; "))})
 		}
 		if *asJSON {
 			writeJSON(p.stdout, views)
 			return nil
 		}
-		p.printTable([]string{"VERSION", "WHEN", "BY", "AUTHOR", "WHY"}, rows)
+		p.printTable([]string{"VERSION", "WHEN", "BY", "AUTHOR", "WHY, OR WHAT"}, rows)
 		return nil
 	})
 }

@@ -12,16 +12,21 @@ import (
 	"github.com/starback/starback/broker/policy"
 )
 
-// printTable prints rows under their headings.
+// printTable prints rows under their headings. A column is as wide as the widest
+// of its cells; nothing stands behind the last that is not empty.
 func (p *program) printTable(head []string, rows [][]string) {
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{head}, rows...) {
-		for i, cell := range row {
-			row[i] = oneLine(cell)
+		for _, cell := range row {
+			fmt.Fprintf(table, "%s\t", oneLine(cell))
 		}
-		fmt.Fprintln(table, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+		fmt.Fprintln(table)
 	}
 	_ = table.Flush()
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(p.stdout, strings.TrimRight(line, " \n"))
+	}
 }
 
 // A card is what is known of one thing, a line each.
@@ -68,11 +73,11 @@ func moment(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04 MST")
 }
 
-// lastDay writes the last day, in the local zone, of what ends at t: a policy
-// file's date is the end of that day.
-func lastDay(t time.Time) string {
-	if t.IsZero() {
-		return ""
+// end writes when something ends, in the local zone: the last day, where it ends
+// with a day in UTC, as a policy file's dates do, and else the moment.
+func end(t time.Time) string {
+	if t.IsZero() || !t.Equal(t.UTC().Truncate(24*time.Hour)) {
+		return moment(t)
 	}
 	return t.Add(-time.Nanosecond).Local().Format(time.DateOnly)
 }
@@ -83,7 +88,7 @@ func grantWords(grants []policy.Grant) string {
 	for i, g := range grants {
 		words[i] = string(g.Role)
 		if !g.Expires.IsZero() {
-			words[i] += " until " + lastDay(g.Expires)
+			words[i] += " until " + end(g.Expires)
 		}
 	}
 	return strings.Join(words, ", ")

@@ -270,12 +270,12 @@ func (p *program) roleListCommand() *cobra.Command {
 			writeJSON(p.stdout, lines)
 			return nil
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ROLE\tACCOUNT\tLONGEST\tIAM ROLE")
+		var rows [][]string
 		for _, l := range lines {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", l.Name, l.Account, span(l.MaxSeconds), l.ARN)
+			rows = append(rows, []string{string(l.Name), string(l.Account), span(l.MaxSeconds), l.ARN})
 		}
-		return table.Flush()
+		p.printTable([]string{"ROLE", "ACCOUNT", "LONGEST", "IAM ROLE"}, rows)
+		return nil
 	}
 	return cmd
 }
@@ -327,6 +327,7 @@ type roleLine struct {
 	TicketURL        string             `json:"ticket_url,omitempty"` // its own, or the settings'
 	Approvals        int                `json:"approvals"`            // how many must agree
 	ApprovedBy       []policy.GroupName `json:"approved_by,omitempty"`
+	EscalatesTo      []policy.GroupName `json:"escalates_to,omitempty"` // whose members may answer too
 	Console          bool               `json:"console"`
 	SessionPolicy    json.RawMessage    `json:"session_policy,omitempty"`
 	SessionARNs      []string           `json:"session_policy_arns,omitempty"`
@@ -351,7 +352,7 @@ func newRoleLine(doc *policy.Document, r *policy.Role) roleLine {
 		l.TicketURL = cmp.Or(r.TicketURL, doc.Settings.TicketURL)
 	}
 	if r.Approval != nil {
-		l.Approvals, l.ApprovedBy = r.Approval.Count, r.Approval.By
+		l.Approvals, l.ApprovedBy, l.EscalatesTo = r.Approval.Count, r.Approval.By, r.Approval.EscalateTo
 	}
 	for _, other := range sortedRoles(doc) {
 		if other.ARN == r.ARN && other.Name != r.Name {
@@ -385,6 +386,7 @@ func (l roleLine) print(w io.Writer) error {
 	if l.Approvals > 0 {
 		line("approval", fmt.Sprintf("%d of %s", l.Approvals, listed(l.ApprovedBy)))
 	}
+	line("escalates to", listed(l.EscalatesTo))
 	line("session policy", string(l.SessionPolicy))
 	line("session policies", listed(l.SessionARNs))
 	for _, key := range slices.Sorted(maps.Keys(l.Tags)) {
@@ -404,8 +406,11 @@ func listed[T ~string](names []T) string {
 	return strings.Join(all, ", ")
 }
 
-// span writes seconds as hours and minutes: a role's durations are whole
-// minutes.
+// span writes seconds as hours and minutes: 8h, 1h30m, 45m.
 func span(seconds int) string {
-	return strings.TrimSuffix((time.Duration(seconds) * time.Second).String(), "0s")
+	text := strings.TrimSuffix((time.Duration(seconds) * time.Second).Round(time.Minute).String(), "0s")
+	if whole, ok := strings.CutSuffix(text, "h0m"); ok {
+		return whole + "h"
+	}
+	return text
 }

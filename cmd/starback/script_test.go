@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -193,6 +194,25 @@ func TestColours(t *testing.T) {
 		tt.p.getenv = func(name string) string { return tt.env[name] }
 		if got := tt.p.colours(); got != tt.expect {
 			t.Errorf("%s: colours: %v, want %v", tt.name, got, tt.expect)
+		}
+	}
+}
+
+// TestMoments writes a policy file's dates as the file has them, and other ends to
+// the minute.
+func TestMoments(t *testing.T) {
+	for at, want := range map[time.Time]string{
+		{}: "",
+		time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC):   time.Date(2027, 6, 30, 23, 59, 0, 0, time.UTC).Local().Format(time.DateOnly),
+		time.Date(2027, 7, 1, 9, 30, 59, 0, time.UTC): time.Date(2027, 7, 1, 9, 30, 0, 0, time.UTC).Local().Format("2006-01-02 15:04 MST"),
+	} {
+		if got := end(at); got != want {
+			t.Errorf("%v ends %q, want %q", at, got, want)
+		}
+	}
+	for seconds, want := range map[int]string{900: "15m", 3600: "1h", 5400: "1h30m", 43200: "12h", 10799: "3h"} {
+		if got := span(seconds); got != want {
+			t.Errorf("%d seconds are %q, want %q", seconds, got, want)
 		}
 	}
 }

@@ -61,11 +61,23 @@ func (p *program) openStore(ctx context.Context, flag string) (store.Store, erro
 	return store.Open(ctx, spec.String(), storeOptions())
 }
 
+// errNoFile says that a store's file is not there.
+var errNoFile = errors.New("there is no file")
+
 // openExisting opens a store that must be there already.
 func openExisting(ctx context.Context, spec store.Spec) (store.Store, error) {
+	db, err := openThere(ctx, spec)
+	if errors.Is(err, errNoFile) {
+		err = fmt.Errorf("%w; make the store and its first administrator with: starback init --admin NAME --slack TEAM/USER", err)
+	}
+	return db, err
+}
+
+// openThere is openExisting without a word on how to make a store.
+func openThere(ctx context.Context, spec store.Spec) (store.Store, error) {
 	if spec.Engine == store.EngineSQLite {
 		if _, err := os.Stat(spec.Name); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no file %s", spec.Name)
+			return nil, fmt.Errorf("%w %s", errNoFile, spec.Name)
 		}
 	}
 	db, err := store.Open(ctx, spec.String(), storeOptions())
@@ -260,7 +272,7 @@ func (p *program) copyStore(ctx context.Context, from, to string, opts store.Cop
 	if source == target {
 		return store.Counts{}, usageError{errors.New("--from and --to are the same store")}
 	}
-	src, err := openExisting(ctx, source)
+	src, err := openThere(ctx, source)
 	if err != nil {
 		return store.Counts{}, fmt.Errorf("--from: %w", err)
 	}

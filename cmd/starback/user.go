@@ -110,7 +110,7 @@ func (p *program) printUsers(users []broker.User, asJSON bool) {
 		case account == "":
 			account = u.Email
 		}
-		rows = append(rows, []string{string(u.Name), p.userState(u), lastDay(u.Expires), listed(u.Groups), account})
+		rows = append(rows, []string{string(u.Name), p.userState(u), end(u.Expires), listed(u.Groups), account})
 	}
 	switch {
 	case asJSON:
@@ -178,7 +178,7 @@ func (p *program) userCard(m broker.Membership) card {
 	var c card
 	c.add("user", string(u.Name))
 	c.add("state", state)
-	c.add("until", lastDay(u.Expires))
+	c.add("until", end(u.Expires))
 	c.add("application of", string(u.Owner))
 	c.add("groups", listed(u.Groups))
 	c.add("grants", grantWords(u.Grants))
@@ -199,7 +199,7 @@ func (p *program) printHolds(holds []holdView) {
 	}
 	var rows [][]string
 	for _, h := range holds {
-		rows = append(rows, []string{string(h.Role), lastDay(h.Expires), yesIf(h.NeedsApproval), h.Path})
+		rows = append(rows, []string{string(h.Role), end(h.Expires), yesIf(h.NeedsApproval), h.Path})
 	}
 	fmt.Fprintln(p.stdout)
 	p.printTable([]string{"MAY ASK FOR", "UNTIL", "APPROVAL", "BECAUSE"}, rows)
