@@ -112,7 +112,7 @@ func (a Ask) check() error {
 	case len([]rune(a.Words)) > maxWords:
 		return fmt.Errorf("more than %d characters of reason: %w", maxWords, ErrInvalid)
 	case a.Link != "" && !slices.Contains(strings.Fields(a.Words), a.Link):
-		return fmt.Errorf("a link that nobody has asked with: %w", ErrInvalid)
+		return fmt.Errorf("a link that is not among the words: %w", ErrInvalid)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type groupView struct {
 	Grants   []policy.Grant    `json:"grants"`
 	Admin    bool              `json:"admin"`    // its members administer Starback
 	Approves []policy.RoleName `json:"approves"` // for which its members may approve requests
+
+	SlackGroup string `json:"slack_group,omitempty"` // the user group of Slack's that calls them
 }
 
 // A memberView is one User of a Group.
@@ -75,6 +77,7 @@ func (p *program) groups(ctx context.Context, a *broker.Admin) ([]groupView, *po
 		v := groupView{
 			Name: name, Members: append([]memberView{}, members[name]...), Grants: append([]policy.Grant{}, doc.Groups[name].Grants...),
 			Admin: slices.Contains(doc.Admins, name), Approves: append([]policy.RoleName{}, doc.ApprovedBy(name)...),
+			SlackGroup: doc.Groups[name].SlackGroup,
 		}
 		views = append(views, v)
 	}
@@ -128,6 +131,7 @@ func (p *program) groupShowCommand() *cobra.Command {
 		c.add("members", memberWords(g.Members))
 		c.add("administers", yesIf(g.Admin))
 		c.add("approves", listed(g.Approves))
+		c.add("called by", g.SlackGroup)
 		p.printCard(c)
 		return nil
 	})
