@@ -197,3 +197,22 @@ func TestPaceSurvives(t *testing.T) {
 		})
 	}
 }
+
+// TestPaceOfTwo counts two answers that two workers count at one moment.
+func TestPaceOfTwo(t *testing.T) {
+	w, r := pending(t, "guarded")
+	w.advance(6 * time.Minute)
+	w.approve(t, lea, r)
+	other := broker.PaceAnswer{RequestID: "OTHER", At: w.Now(), Took: time.Minute}
+	w.tap.watch(func(call string, n int) error {
+		if call != "PutPace" || n > 1 {
+			return nil
+		}
+		_, err := w.store.PutPace(t.Context(), broker.Pace{Role: "guarded", Answers: []broker.PaceAnswer{other}})
+		return err
+	}, nil)
+	w.due(t)
+	if got := w.took(t, "guarded"); !strings.Contains(got, r.ID+" 6m0s") || !strings.Contains(got, "OTHER 1m0s") {
+		t.Errorf("counted %q", got)
+	}
+}
