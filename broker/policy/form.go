@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,9 +19,14 @@ type form struct {
 
 // form opens a mapping that may hold the given keys.
 func (p *parser) form(name string, n *node, keys ...string) form {
+	return p.formElse(oneOfKeys(keys), name, n, keys...)
+}
+
+// formElse does so, with what to do about a key that is like none of them.
+func (p *parser) formElse(otherwise, name string, n *node, keys ...string) form {
 	f := p.openForm(name, n, keys[0])
 	before := len(p.found)
-	f.node.only(&p.problems, keys...)
+	f.node.only(&p.problems, otherwise, keys...)
 	if len(p.found) > before {
 		f.damage()
 	}
@@ -87,12 +93,14 @@ func (f form) value(key string, want kind) *node {
 // asKind suggests how to write n so that it is of the wanted kind.
 func asKind(n *node, want kind) suggestion {
 	switch plain := n.kind == isText && n.text != "" && !strings.ContainsAny(n.text, marks); {
-	case want == isBool && plain && n.quoted && (n.text == "true" || n.text == "false"):
-		return hint("write " + n.text + ", without the quotes")
+	case want == isBool && slices.Contains([]string{"true", "yes", "on"}, strings.ToLower(n.text)):
+		return hint("write true, without quotes")
+	case want == isBool && slices.Contains([]string{"false", "no", "off"}, strings.ToLower(n.text)):
+		return hint("write false, without quotes")
 	case want == isBool:
-		return hint("write true, or take it out")
+		return hint("write one of the two, without quotes")
 	case want == isNumber && plain && n.quoted && strings.Trim(n.text, "0123456789") == "":
-		return hint("write " + n.text + ", without the quotes")
+		return hint("write " + n.text + ", without quotes")
 	case want == isNumber:
 		return hint("write it in digits")
 	case want == isList && plain:

@@ -148,7 +148,7 @@ func (p *parser) file(root *node) *File {
 		p.byID[account.ID] = append(p.byID[account.ID], account.Name)
 	}
 	for _, e := range f.section("groups") {
-		group := p.form("the group "+quote(e.key), e.value, "slack_group", "grants")
+		group := p.formElse("say who is in the group under `users`", "the group "+quote(e.key), e.value, "slack_group", "grants")
 		d.Groups[GroupName(e.key)] = Group{Name: GroupName(e.key), SlackGroup: group.text("slack_group"), Grants: group.grants()}
 	}
 	for _, e := range f.section("roles") {

@@ -87,7 +87,7 @@ func unknownKey(file, key string) bool {
 	return err != nil && strings.Contains(err.Error(), fmt.Sprintf("unknown key `%s`", key))
 }
 
-// parserKeys collects the keys of every call of form, and the two lists of an
+// parserKeys collects the keys of every call of form or formElse, and the two lists of an
 // IAM policy document, by what each is called.
 func parserKeys(t *testing.T) map[string][]string {
 	t.Helper()
@@ -100,12 +100,20 @@ func parserKeys(t *testing.T) map[string][]string {
 		ast.Inspect(tree, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				if f, ok := n.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "form" {
-					name := "a document"
-					if texts := literals(n.Args[0]); len(texts) > 0 {
-						name = texts[0]
-					}
-					known[name] = slices.Sorted(slices.Values(literals(n.Args[2:]...)))
+				f, ok := n.Fun.(*ast.SelectorExpr)
+				if !ok || f.Sel.Name != "form" && f.Sel.Name != "formElse" {
+					return true
+				}
+				args := n.Args
+				if f.Sel.Name == "formElse" {
+					args = args[1:]
+				}
+				keys, name := literals(args[2:]...), "a document"
+				if texts := literals(args[0]); len(texts) > 0 {
+					name = texts[0]
+				}
+				if len(keys) > 0 { // else form hands on what it is given
+					known[name] = slices.Sorted(slices.Values(keys))
 				}
 			case *ast.ValueSpec:
 				for i, name := range n.Names {

@@ -72,7 +72,7 @@ func (c documentChecker) document(n *node) {
 		c.add(n.at, hint(`write {"Version": "2012-10-17", "Statement": […]}`), "a %s must be an IAM policy document, not %s", c.kind.name, n.kind)
 		return
 	}
-	n.only(c.problems, policyKeys...)
+	n.only(c.problems, oneOfKeys(policyKeys), policyKeys...)
 	switch version := n.get("Version"); {
 	case version == nil:
 		c.add(n.at, hint(`write "Version": "2012-10-17"`), "the %s has no `Version`", c.kind.name)
@@ -123,7 +123,7 @@ func (c documentChecker) statement(n *node) {
 			return
 		}
 	}
-	n.only(c.problems, statementKeys...)
+	n.only(c.problems, oneOfKeys(statementKeys), statementKeys...)
 	if sid := n.get("Sid"); sid != nil && (sid.kind != isText || !sidPattern().MatchString(sid.text)) {
 		c.add(sid.at, hint("write it as in NoSecrets, or take it out"), "`Sid` must be letters and digits")
 	}

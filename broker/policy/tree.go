@@ -128,15 +128,18 @@ func (b *builder) put(n *node, keys map[string]bool, e entry) {
 	n.entries = append(n.entries, e)
 }
 
-// maxKeysListed is how many keys a suggestion lists.
-const maxKeysListed = 8
-
-// only reports the keys of a mapping that are not among known.
-func (n *node) only(ps *problems, known ...string) {
-	otherwise := "take it out"
-	if len(known) <= maxKeysListed {
-		otherwise = "write " + joined(known, len(known), "or") + ", or take it out"
+// oneOfKeys says what to do about a key that is like none of those known: it
+// lists them, unless they are many.
+func oneOfKeys(known []string) string {
+	if len(known) > 8 {
+		return "take it out"
 	}
+	return "write " + joined(known, len(known), "or") + ", or take it out"
+}
+
+// only reports the keys of a mapping that are not among known, and what to do
+// about one that is like none of those.
+func (n *node) only(ps *problems, otherwise string, known ...string) {
 	for _, e := range n.entries {
 		if !slices.Contains(known, e.key) {
 			ps.add(e.at, didYouMean(e.key, known, otherwise), "unknown key %s", quote(e.key))
