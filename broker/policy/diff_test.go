@@ -153,7 +153,7 @@ func TestDiffOfDocuments(t *testing.T) {
 // that there is a Difference, either way round, if and only if it means
 // something else.
 func TestDiffTellsApart(t *testing.T) {
-	checks(t, 600)
+	full := checks(t, 600)
 	changed := 0
 	rapid.Check(t, func(t *rapid.T) {
 		was := valid().Draw(t, "was")
@@ -178,7 +178,7 @@ func TestDiffTellsApart(t *testing.T) {
 			}
 		}
 	})
-	if changed < 20 {
+	if full && changed < 20 {
 		t.Errorf("only %d documents changed: the inputs test too little", changed)
 	}
 }

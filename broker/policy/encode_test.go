@@ -75,6 +75,7 @@ func TestEncode(t *testing.T) {
 func TestEncodeOrder(t *testing.T) {
 	want := encode(t, load(t, "full.yaml"))
 	zone := time.FixedZone("", 3600)
+	checks(t, 1000)
 	rapid.Check(t, func(t *rapid.T) {
 		d, err := policy.Decode(want) // a copy to shuffle
 		if err != nil {

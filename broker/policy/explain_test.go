@@ -119,7 +119,7 @@ func TestExplain(t *testing.T) {
 // as it is explained, that nothing longer can be had, and that what is denied
 // is denied however it is asked for.
 func TestExplainIsDecide(t *testing.T) {
-	checks(t, 4000)
+	full := checks(t, 4000)
 	allowed := 0
 	rapid.Check(t, func(t *rapid.T) {
 		in := inputs().Draw(t, "in")
@@ -156,7 +156,7 @@ func TestExplainIsDecide(t *testing.T) {
 			t.Fatalf("%v can be had, and %v was said to be the longest", longer.Duration, x.Longest)
 		}
 	})
-	if allowed < 100 {
+	if full && allowed < 100 {
 		t.Errorf("only %d were allowed: the inputs test too little", allowed)
 	}
 }

@@ -105,10 +105,10 @@ roles:
 // TestEffectsIsAskable checks every Change against what may be asked for before
 // and after.
 func TestEffectsIsAskable(t *testing.T) {
-	checks(t, 3000)
+	full := checks(t, 3000)
 	changed := 0
 	rapid.Check(t, func(t *rapid.T) {
-		was, is := documents().Draw(t, "was"), documents().Draw(t, "is")
+		was, is := few.documents().Draw(t, "was"), few.documents().Draw(t, "is")
 		if rapid.Bool().Draw(t, "near") { // then one group changes, or one role
 			near := *was
 			near.Groups, near.Roles = copyMap(was.Groups), copyMap(was.Roles)
@@ -120,14 +120,14 @@ func TestEffectsIsAskable(t *testing.T) {
 		}
 		var people []policy.Person
 		want := policy.Impact{}
-		for i, s := range rapid.SliceOfN(subjects(), 1, 5).Draw(t, "people") {
+		for i, s := range rapid.SliceOfN(few.subjects(), 1, 5).Draw(t, "people") {
 			s.Limited = false
 			if s.Name != "" {
 				s.Name = policy.UserName(fmt.Sprintf("%s%d", s.Name, i))
 			}
 			p := policy.Person{Was: s, Is: s}
 			if seldom(3).Draw(t, "changes") {
-				p.Is = subjects().Draw(t, "is")
+				p.Is = few.subjects().Draw(t, "is")
 				p.Is.Limited, p.Is.Name = false, s.Name
 			}
 			people = append(people, p)
@@ -146,7 +146,7 @@ func TestEffectsIsAskable(t *testing.T) {
 			t.Fatalf("effects (-want +got):\n%s", diff)
 		}
 	})
-	if changed < 100 {
+	if full && changed < 100 {
 		t.Errorf("only %d people noticed something: the inputs test too little", changed)
 	}
 }
@@ -162,7 +162,7 @@ func referenceChange(was, is *policy.Document, p policy.Person) (c policy.Change
 		return all
 	}
 	before, after := askable(was, p.Was), askable(is, p.Is)
-	for _, name := range roleNames {
+	for _, name := range few.roles {
 		b, a := before[name], after[name]
 		switch {
 		case b == nil && a != nil:

@@ -57,15 +57,16 @@ func TestReach(t *testing.T) {
 // Role what Decide and the reference do. One Reacher answers for several
 // Subjects, as it does for many.
 func TestReachIsDecide(t *testing.T) {
-	checks(t, 3000)
+	checks(t, 2000)
 	rapid.Check(t, func(t *rapid.T) {
-		d := documents().Draw(t, "policy")
-		people := rapid.SliceOfN(subjects(), 1, 4).Draw(t, "people")
+		w := rapid.SampledFrom([]world{few, many}).Draw(t, "world")
+		d := w.documents().Draw(t, "policy")
+		people := rapid.SliceOfN(w.subjects(), 1, 4).Draw(t, "people")
 		reacher := policy.NewReacher(d, noon)
 		for _, s := range people {
 			holds := reacher.Reach(s)
 			var askable []string
-			for _, name := range slices.Sorted(slices.Values(roleNames)) {
+			for _, name := range slices.Sorted(slices.Values(w.roles)) {
 				in := policy.Input{Policy: d, Subject: s, Asked: policy.Asked{Role: name}, Now: noon}
 				decided := policy.Decide(in)
 				reached := reference(in).Expires // set if there is a route

@@ -11,6 +11,11 @@ import (
 // reference decides in the plainest way: it works out everything that the
 // subject reaches, then asks each question in turn.
 func reference(in policy.Input) policy.Decision {
+	return referenceKnowing(closure(in.Policy), in)
+}
+
+// referenceKnowing does so with the closure of the policy.
+func referenceKnowing(below map[policy.RoleName]map[policy.RoleName]bool, in policy.Input) policy.Decision {
 	if rule := referenceUsable(in.Subject, in.Now); rule != "" {
 		return policy.Decision{Rule: rule}
 	}
@@ -31,7 +36,7 @@ func reference(in policy.Input) policy.Decision {
 	rule := policy.RuleNotGranted
 	var until time.Time
 	for _, g := range held {
-		if !referenceReach(in.Policy, g.Role)[in.Asked.Role] {
+		if !below[g.Role][in.Asked.Role] {
 			continue
 		}
 		end := in.Subject.Expires
@@ -111,22 +116,24 @@ func referenceUsable(s policy.Subject, now time.Time) policy.Rule {
 	return ""
 }
 
-// referenceReach returns every role that is from, or below it.
-func referenceReach(p *policy.Document, from policy.RoleName) map[policy.RoleName]bool {
-	reach := map[policy.RoleName]bool{}
-	if p.Roles[from] != nil {
-		reach[from] = true
+// closure returns, for every role, that role and every role below it. It is
+// Warshall's: two ways that meet in a role are one way.
+func closure(p *policy.Document) map[policy.RoleName]map[policy.RoleName]bool {
+	below := map[policy.RoleName]map[policy.RoleName]bool{}
+	for name, role := range p.Roles {
+		below[name] = map[policy.RoleName]bool{name: true}
+		for _, next := range role.Includes {
+			below[name][next] = true
+		}
 	}
-	for range p.Roles { // as many rounds as the longest chain can have steps
-		for name := range maps.Clone(reach) {
-			if role := p.Roles[name]; role != nil {
-				for _, next := range role.Includes {
-					reach[next] = true
-				}
+	for middle := range p.Roles {
+		for from := range p.Roles {
+			if below[from][middle] {
+				maps.Copy(below[from], below[middle])
 			}
 		}
 	}
-	return reach
+	return below
 }
 
 func referenceApproved(rule policy.Approval, in policy.Input) bool {
@@ -134,9 +141,9 @@ func referenceApproved(rule policy.Approval, in policy.Input) bool {
 	for _, a := range in.Answers {
 		approver := a.Approver
 		member := false
-		for _, g := range rule.By {
-			_, exists := in.Policy.Groups[g]
-			member = member || exists && slices.Contains(approver.Groups, g)
+		for name := range in.Policy.Groups {
+			asked := slices.Contains(rule.By, name) || slices.Contains(rule.EscalateTo, name)
+			member = member || asked && slices.Contains(approver.Groups, name)
 		}
 		responsible, asker := approver.Owner, in.Subject.Owner
 		if responsible == "" {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,8 +23,8 @@ func TestReorder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tree yaml.MapSlice
-	if err := yaml.UnmarshalWithOptions(src, &tree, yaml.UseOrderedMap()); err != nil {
+	tree, err := readOrdered(src)
+	if err != nil {
 		t.Fatal(err)
 	}
 	read := func(name string) ([]byte, error) { return os.ReadFile("testdata/good/" + name) }
@@ -31,6 +32,7 @@ func TestReorder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checks(t, 1000)
 	rapid.Check(t, func(t *rapid.T) {
 		shuffled := shuffle(t, tree, true)
 		got, err := policy.Parse("policy.yaml", []byte(shuffled), read)
@@ -41,6 +43,49 @@ func TestReorder(t *testing.T) {
 			t.Fatalf("the file means something else (-was +is):\n%s\n%s", diff, shuffled)
 		}
 	})
+}
+
+// TestReorderedDecides does the same to files of all kinds, and checks that each
+// decides as it did.
+func TestReorderedDecides(t *testing.T) {
+	checks(t, 300)
+	rapid.Check(t, func(t *rapid.T) {
+		was := valid().Draw(t, "policy")
+		tree, err := readOrdered(policy.Export(was, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shuffled := shuffle(t, tree, true)
+		file, err := policy.Parse("policy.yaml", []byte(shuffled), nil)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, shuffled)
+		}
+		s := person("ann", named[policy.GroupName](filed(t, sortedKeys(was.Groups), 3, "groups"))...)
+		s.Grants = validGrants(t, sortedKeys(was.Roles))
+		for name := range was.Roles {
+			in := policy.Input{Policy: was, Subject: s, Asked: policy.Asked{Role: name, Ticket: "INC-1", Reason: "disk"}, Now: noon}
+			before := plain(policy.Decide(in))
+			in.Policy = file.Document
+			if diff := cmp.Diff(before, plain(policy.Decide(in))); diff != "" {
+				t.Fatalf("the order mattered to %s:\n%s\n%s", name, diff, shuffled)
+			}
+		}
+	})
+}
+
+func sortedKeys[K ~string, V any](m map[K]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, string(k))
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// readOrdered reads YAML and keeps the order of keys.
+func readOrdered(src []byte) (tree yaml.MapSlice, err error) {
+	err = yaml.UnmarshalWithOptions(src, &tree, yaml.UseOrderedMap())
+	return tree, err
 }
 
 // shuffle writes a value in the flow style of YAML, which is nearly JSON.

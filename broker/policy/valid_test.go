@@ -201,8 +201,9 @@ func validRole(t *rapid.T, name string, account policy.Account, lower, groups []
 // said: with -rapid.checks, other tests try more or fewer in proportion.
 const usualChecks = 3000
 
-// checks has the properties of one test tried on n inputs.
-func checks(t *testing.T, n int) {
+// checks has the properties of one test tried on n inputs, or on fewer if all are.
+// It says whether it is n: what few inputs may not meet can then be wanted.
+func checks(t *testing.T, n int) (full bool) {
 	t.Helper()
 	const name = "rapid.checks"
 	before := flag.Lookup(name).Value.String()
@@ -214,4 +215,5 @@ func checks(t *testing.T, n int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = flag.Set(name, before) })
+	return usual >= usualChecks && !testing.Short() // then rapid tries a fifth
 }
