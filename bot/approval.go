@@ -20,10 +20,11 @@ const (
 	actionWithdraw = "withdraw"
 	actionReveal   = "reveal"
 	actionRenew    = "renew"
+	actionAskAgain = "ask_again" // opens the form, filled in with what came to nothing
 )
 
 // requestActions are all of them.
-var requestActions = []string{actionApprove, actionLess, actionDeny, actionWithdraw, actionReveal, actionRenew}
+var requestActions = []string{actionApprove, actionLess, actionDeny, actionWithdraw, actionReveal, actionRenew, actionAskAgain}
 
 // taken says whether pressing a button, or choosing from a menu, is something
 // that a Worker carries out. Following a link is not.
@@ -42,6 +43,8 @@ func (w *Worker) onRequest(ctx context.Context, todo work) error {
 		return w.reveal(ctx, todo)
 	case actionRenew:
 		return w.renew(ctx, todo)
+	case actionAskAgain: // for which no form could be opened: this says how to
+		return w.answerAbout(ctx, todo, todo.requestID(), outcomeMessage)
 	default:
 		return w.answerRequest(ctx, todo)
 	}

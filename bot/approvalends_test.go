@@ -52,7 +52,7 @@ func tellDenial(t *testing.T, begin beginning) {
 			has(t, w.shows(w.direct(t, "U1")), append(c.where[1:], "⛔ Your request for one in prod (111122223333) was denied by lea.", "ask again: /starback one")...)
 			has(t, w.thread(t), "denied by lea")
 			for _, text := range []string{w.shows(w.post(t)), w.shows(w.direct(t, "U1")), w.thread(t)} {
-				if strings.Contains(text, "[") || strings.Contains(text, "Why not") == c.withoutReason {
+				if strings.Contains(strings.ReplaceAll(text, "[ Ask again ]", ""), "[") || strings.Contains(text, "Why not") == c.withoutReason {
 					t.Errorf("shown as\n%s", text)
 				}
 			}

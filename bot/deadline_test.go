@@ -100,11 +100,11 @@ func (d *laggard) Identify(ctx context.Context, id broker.SlackID) (facts broker
 	return facts, err
 }
 
-// Request implements broker.Reader. It is Bob's, and waits.
+// Request implements broker.Reader. It is Bob's, from Alice's account, and waits.
 func (d *laggard) Request(ctx context.Context, id string) (r broker.Request, err error) {
 	err = d.store.do(ctx, func() {
 		r = broker.Request{
-			ID: id, State: broker.StatePending, UserID: "BOB", User: "bob", Role: "prod-readonly", Duration: time.Hour,
+			ID: id, Slack: alice, State: broker.StatePending, UserID: "BOB", User: "bob", Role: "prod-readonly", Duration: time.Hour,
 			Needs: &policy.Approval{By: []policy.GroupName{"leads"}, Count: 1},
 		}
 	})
@@ -170,6 +170,7 @@ var asks = map[string]func(*laggard) *http.Request{
 		}
 		return submission("T012AB", `"private_metadata":"x"`, fmt.Sprintf(`"private_metadata":%q`, packed))
 	},
+	"again":          func(*laggard) *http.Request { return click("T012AB", "shell:fish", "ask_again") },
 	"news of a user": func(*laggard) *http.Request { return changed() },
 	"a challenge": func(*laggard) *http.Request {
 		return signed(PathEvents, "application/json", `{"type":"url_verification","challenge":"xyz"}`)
@@ -227,6 +228,7 @@ func TestStalls(t *testing.T) {
 		{"an outsider", everything, ackBudget, 503, "", ""},
 		{"a no", everything, ackBudget, 503, "", ""},
 		{"a no's reason", everything, ackBudget, 503, "", ""},
+		{"again", everything, AnswerWithin, 503, "", ""},
 		{"news of a user", everything, ackBudget, 503, "", ""},
 		{"a challenge", everything, 0, 200, `{"challenge":"xyz"}`, ""},
 
@@ -251,6 +253,11 @@ func TestStalls(t *testing.T) {
 		{"a bare command", behind{store: slow, paces: silent, opens: silent, jobs: silent}, AnswerWithin, 200, notTaken, ""},
 		{"a shortcut", behind{paces: silent}, paceBudget, 200, "", "from `leads`."},
 		{"a choice", behind{paces: silent}, paceBudget, 200, "", "from `leads`."},
+		{"again", behind{}, 0, 200, "", "request_form"},
+		{"again", behind{paces: silent}, paceBudget, 200, "", "from `leads`."},
+		{"again", behind{store: silent}, formBudget, 200, "", ""}, // a Worker says how to
+		{"again", behind{opens: silent}, formBudget, 200, "", ""},
+		{"again", behind{stranger: true}, 0, 200, "", ""},
 		{"a form too soon", behind{paces: silent}, paceBudget, 200, "from `leads`.", ""},
 		{"a form", behind{store: silent}, formBudget, 200, working, ""},
 		{"a form", behind{jobs: lost}, ackBudget, 200, "for certain. Press Request again.", ""},
@@ -278,7 +285,7 @@ func TestStalls(t *testing.T) {
 // left without one: either something is queued or shown, or they are told, or
 // Slack tells them.
 func TestWhateverLags(t *testing.T) {
-	for _, ask := range []string{"a command", "a bare command", "a shortcut", "typing", "a choice", "a form", "a no"} {
+	for _, ask := range []string{"a command", "a bare command", "a shortcut", "typing", "a choice", "a form", "a no", "again"} {
 		t.Run(ask, func(t *testing.T) {
 			t.Parallel()
 			for _, b := range everyLag() {

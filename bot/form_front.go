@@ -103,6 +103,48 @@ func usual(ctx context.Context, pace func(context.Context, policy.RoleName) (bro
 	return p.Usual()
 }
 
+// askAgain opens the form for somebody whose Request came to nothing, filled in
+// with what it asked for. False says that it did not, and that a Worker must
+// say how to.
+func (f *Front) askAgain(ctx context.Context, w work) bool {
+	if !f.draws() {
+		return false
+	}
+	form, err := f.formAgain(ctx, w)
+	if err == nil && w.View != "" {
+		_, err = f.Views.updateView(ctx, w.View, w.Hash, form)
+	} else if err == nil {
+		_, err = f.open(ctx, w.Key, form)
+	}
+	if err != nil {
+		f.Log.Warn("could not open the form", "slack", w.Caller, "request_id", w.requestID(), "err", err)
+	}
+	return err == nil
+}
+
+// formAgain is that form. The Request must be the person's own.
+func (f *Front) formAgain(ctx context.Context, w work) (slack.ModalViewRequest, error) {
+	reading, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	r, err := f.View.Request(reading, w.requestID())
+	if err == nil && r.Slack != w.Caller {
+		err = broker.ErrNotFound
+	}
+	if err != nil {
+		return slack.ModalViewRequest{}, err
+	}
+	me, err := f.View.Me(reading, w.Caller)
+	if err != nil {
+		return slack.ModalViewRequest{}, err
+	}
+	d := draft{role: r.Role, reason: r.Words}
+	if role := roleNamed(me, r.Role); role != nil {
+		d = draftOf(role, command{duration: r.Duration, words: r.Words})
+	}
+	d.link = r.Link
+	return f.form(ctx, me, d), nil
+}
+
 // shortcut opens the form for a shortcut. One chosen on a message begins the
 // reason with a link to it.
 func (f *Front) shortcut(ctx context.Context, p interaction) Reply {

@@ -229,6 +229,9 @@ func (f *Front) pressed(ctx context.Context, p interaction) Reply {
 			return Reply{Status: http.StatusOK}
 		}
 	}
+	if w.Kind == workButton && w.Action == actionAskAgain && f.askAgain(ctx, w) {
+		return Reply{Status: http.StatusOK}
+	}
 	if err := f.enqueue(ctx, w); err != nil {
 		return Reply{Status: http.StatusServiceUnavailable} // Slack shows that the button failed
 	}

@@ -35,6 +35,7 @@ func outcomeMessage(r *broker.Request, now time.Time) message {
 	role := word(string(r.Role))
 	your := fmt.Sprintf("Your request for %s in %s", role, accountName(r))
 	again := "If you still need it, ask again: " + word("/starback "+string(r.Role))
+	askAgain := []slack.BlockElement{button(actionAskAgain, r.ID, "Ask again", "")}
 	var words string
 	var buttons []slack.BlockElement
 	switch r.State {
@@ -51,18 +52,22 @@ func outcomeMessage(r *broker.Request, now time.Time) message {
 		if r.OpenedAt.IsZero() {
 			words = fmt.Sprintf("⚠️  %s failed, and nothing was issued. %s", your, again)
 		}
+		buttons = askAgain
 	case broker.StateWithdrawn:
 		words = fmt.Sprintf("☑️  %s is withdrawn.", your)
 	case broker.StateLapsed:
 		words = fmt.Sprintf("⌛  %s has lapsed%s. %s", your, lapsedWhy(r), again)
+		buttons = askAgain
 	case broker.StateVoid:
 		why := voidOf(r.Rule)
 		words = fmt.Sprintf("⚠️  %s does not hold any more: %s.", your, why.you)
 		if why.again {
 			words += " " + again
+			buttons = askAgain
 		}
 	default:
 		words = fmt.Sprintf("⛔  %s was refused. %s", your, again)
+		buttons = askAgain
 	}
 	no := declined(r)
 	if r.State == broker.StateDenied && no != nil {
