@@ -18,10 +18,15 @@ import (
 	"github.com/starback/starback/sandbox"
 )
 
+// settings are what the program needs to administer: any credentials will do.
+func (k *keeper) settings() []string {
+	return environment(append(awsEnvironment("http://127.0.0.1:1", sandbox.Key{AccessKeyID: "AKIAEXAMPLEEXAMPLE00", SecretAccessKey: "any-will-do"}), k.env...)...)
+}
+
 // administer runs the program on a store and returns what it says.
 func (k *keeper) administer(args ...string) (string, error) {
 	cmd := exec.Command(binary, args...)
-	cmd.Env = environment(append(awsEnvironment("http://127.0.0.1:1", sandbox.Key{AccessKeyID: "AKIAEXAMPLEEXAMPLE00", SecretAccessKey: "any-will-do"}), k.env...)...)
+	cmd.Env = k.settings()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -150,7 +155,7 @@ func TestApplyKilled(t *testing.T) {
 				return faultproxy.Pass
 			})
 			cmd := exec.Command(binary, apply...)
-			cmd.Env = environment(append(awsEnvironment("http://127.0.0.1:1", sandbox.Key{AccessKeyID: "AKIAEXAMPLEEXAMPLE00", SecretAccessKey: "any-will-do"}), k.env...)...)
+			cmd.Env = k.settings()
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
