@@ -2,19 +2,14 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
-	"github.com/starback/starback/internal/faultproxy"
-	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
 
@@ -102,85 +97,4 @@ func rights(t *testing.T, k *keeper) map[string]bool {
 		t.Fatal(err)
 	}
 	return held
-}
-
-// TestApplyKilled kills an apply while DynamoDB holds each of its writes in
-// turn: nobody ever has more than before or after, and applying again
-// completes it.
-func TestApplyKilled(t *testing.T) {
-	long(t)
-	t.Parallel()
-	changed := strings.Replace(story.Policy, "groups: [dev]", "groups: [watch]", 1)
-	changed = strings.Replace(changed, "bob: {slack: T0TEST/U0BOB, groups: [dev]", "bob: {slack: T0TEST/U0BOB, groups: [dev], grants: [prod-console]", 1)
-	changed = strings.Replace(changed, "dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  watch: {grants: [prod-console]}", 1)
-	file := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	apply := []string{"apply", "-f", file, "--yes", "--overwrite", "--allow-shrink"}
-
-	k := onDynamoDB(t)
-	k.fill(t)
-	before := rights(t, k)
-	k.wire.Reset()
-	if out, err := k.administer(apply...); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	writes := 0
-	for name, n := range k.wire.Counts() {
-		if strings.HasSuffix(name, "PutItem") {
-			writes += n
-		}
-	}
-	after := rights(t, k)
-	if writes < 4 || fmt.Sprint(before) == fmt.Sprint(after) {
-		t.Fatalf("%d writes, from %v to %v", writes, before, after)
-	}
-	for at := 1; at <= writes; at++ {
-		t.Run(fmt.Sprint("write ", at), func(t *testing.T) {
-			t.Parallel()
-			k := onDynamoDB(t)
-			k.fill(t)
-			gate := faultproxy.NewGate()
-			var mu sync.Mutex
-			seen := 0
-			k.wire.SetRule(func(c faultproxy.Call) faultproxy.Fault {
-				mu.Lock()
-				defer mu.Unlock()
-				if strings.HasSuffix(c.Name, "PutItem") {
-					if seen++; seen == at {
-						return faultproxy.Late(gate) // done, and nobody is told
-					}
-				}
-				return faultproxy.Pass
-			})
-			cmd := exec.Command(binary, apply...)
-			cmd.Env = k.settings()
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case <-gate.Reached():
-			case <-time.After(time.Minute):
-				t.Error("the write never came")
-			}
-			if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-				t.Error(err)
-			}
-			_ = cmd.Wait()
-			gate.Open()
-			k.wire.SetRule(nil)
-			for right := range rights(t, k) {
-				if !before[right] && !after[right] {
-					t.Errorf("killed at write %d, %s", at, right)
-				}
-			}
-			if out, err := k.administer(apply...); err != nil {
-				t.Errorf("again: %v\n%s", err, out)
-			}
-			if got := rights(t, k); fmt.Sprint(got) != fmt.Sprint(after) {
-				t.Errorf("completed: %v, want %v", got, after)
-			}
-		})
-	}
 }

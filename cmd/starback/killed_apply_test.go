@@ -1,0 +1,181 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/story"
+	"github.com/starback/starback/store"
+)
+
+// changing is an apply that takes from people, gives to them, and changes the
+// policy.
+func changing(t *testing.T) (apply []string) {
+	t.Helper()
+	changed := strings.Replace(story.Policy, "groups: [dev]", "groups: [watch]", 1)
+	changed = strings.Replace(changed, "bob: {slack: T0TEST/U0BOB, groups: [dev]", "bob: {slack: T0TEST/U0BOB, groups: [dev], grants: [prod-console]", 1)
+	changed = strings.Replace(changed, "dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  watch: {grants: [prod-console]}", 1)
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"apply", "-f", file, "--yes", "--overwrite", "--allow-shrink"}
+}
+
+// completes checks, after an apply was killed, that nobody has more than before
+// or after it, and that applying again completes it.
+func (k *keeper) completes(t *testing.T, apply []string, before, after map[string]bool) {
+	t.Helper()
+	for right := range rights(t, k) {
+		if !before[right] && !after[right] {
+			t.Errorf("killed, %s", right)
+		}
+	}
+	if out, err := k.administer(apply...); err != nil {
+		t.Errorf("again: %v\n%s", err, out)
+	}
+	if got := rights(t, k); fmt.Sprint(got) != fmt.Sprint(after) {
+		t.Errorf("completed: %v, want %v", got, after)
+	}
+}
+
+// TestApplyKilled kills an apply while DynamoDB holds each of its writes in
+// turn: nobody ever has more than before or after, and applying again
+// completes it.
+func TestApplyKilled(t *testing.T) {
+	long(t)
+	t.Parallel()
+	apply := changing(t)
+
+	k := onDynamoDB(t)
+	k.fill(t)
+	before := rights(t, k)
+	k.wire.Reset()
+	if out, err := k.administer(apply...); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	writes := 0
+	for name, n := range k.wire.Counts() {
+		if strings.HasSuffix(name, "PutItem") {
+			writes += n
+		}
+	}
+	after := rights(t, k)
+	if writes < 4 || fmt.Sprint(before) == fmt.Sprint(after) {
+		t.Fatalf("%d writes, from %v to %v", writes, before, after)
+	}
+	for at := 1; at <= writes; at++ {
+		t.Run(fmt.Sprint("write ", at), func(t *testing.T) {
+			t.Parallel()
+			k := onDynamoDB(t)
+			k.fill(t)
+			gate := faultproxy.NewGate()
+			var mu sync.Mutex
+			seen := 0
+			k.wire.SetRule(func(c faultproxy.Call) faultproxy.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				if strings.HasSuffix(c.Name, "PutItem") {
+					if seen++; seen == at {
+						return faultproxy.Late(gate) // done, and nobody is told
+					}
+				}
+				return faultproxy.Pass
+			})
+			cmd := exec.Command(binary, apply...)
+			cmd.Env = k.settings()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-gate.Reached():
+			case <-time.After(time.Minute):
+				t.Error("the write never came")
+			}
+			if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait()
+			gate.Open()
+			k.wire.SetRule(nil)
+			k.completes(t, apply, before, after)
+		})
+	}
+}
+
+// TestApplyKilledOnSQLite kills an apply as soon as the file holds so many of its
+// writes, or a few more.
+func TestApplyKilledOnSQLite(t *testing.T) {
+	long(t)
+	t.Parallel()
+	apply := changing(t)
+	k := onSQLite(t)
+	k.fill(t)
+	db := k.open(t)
+	begin, before := written(t, db), rights(t, k)
+	if out, err := k.administer(apply...); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	writes, after := written(t, db)-begin, rights(t, k)
+	if writes < 4 || fmt.Sprint(before) == fmt.Sprint(after) {
+		t.Fatalf("%d writes, from %v to %v", writes, before, after)
+	}
+	halfWay := 0
+	for at := int64(1); at < writes; at++ {
+		k := onSQLite(t)
+		k.fill(t)
+		if killedAfter(t, k, apply, begin+at) < begin+writes {
+			halfWay++
+		}
+		k.completes(t, apply, before, after)
+	}
+	if halfWay == 0 {
+		t.Error("every apply was quicker than whoever was to kill it")
+	}
+}
+
+// written counts the writes of users and of the policy in a store.
+func written(t *testing.T, db store.Store) int64 {
+	t.Helper()
+	head, _, err := db.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := head.Version
+	if err := db.Users(t.Context(), func(u broker.User) bool { n += u.Version; return true }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// killedAfter starts the program and kills it as soon as the store holds so many
+// writes. It returns how many the store holds then.
+func killedAfter(t *testing.T, k *keeper, args []string, writes int64) int64 {
+	t.Helper()
+	db := k.open(t)
+	cmd := exec.Command(binary, args...)
+	cmd.Env = k.settings()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); written(t, db) < writes; {
+		if time.Now().After(deadline) {
+			t.Error("the write never came")
+			break
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	return written(t, db)
+}
