@@ -180,7 +180,7 @@ func TestManyEndsAtAWS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := 150
-			if testing.Short() {
+			if testing.Short() || raceDetector {
 				n = 10
 			}
 			w := newWorld(t)

@@ -415,7 +415,7 @@ func TestRandomWalks(t *testing.T) {
 			t.Parallel()
 			walks, steps := 40, 50
 			switch {
-			case testing.Short():
+			case testing.Short(), raceDetector:
 				walks = 5
 			case name == "DynamoDB":
 				walks = 8
