@@ -66,17 +66,28 @@ func (u User) since(w way, ways map[way]time.Time) time.Time {
 	return held
 }
 
+// sinceVersions is how many versions of the Policy are read to say since when one
+// User may ask for one Role, which somebody waits for. A review has no bound.
+const sinceVersions = 500
+
 // waysSince finds since when ways, which lead somewhere under doc now, have led
-// there without a break. It reads as many versions of the Policy as that takes.
-func (a *Admin) waysSince(ctx context.Context, head Head, doc *policy.Document, ways []way, now time.Time) (map[way]time.Time, error) {
+// there without a break. It reads as many versions of the Policy as that takes,
+// but no more than most before doc: what is older than that is not known then.
+func (a *Admin) waysSince(ctx context.Context, head Head, doc *policy.Document, ways []way, now time.Time, most int) (map[way]time.Time, error) {
 	since := map[way]time.Time{}
-	for until := now; ; {
+	for until, read := now, 0; ; read++ {
 		led := leads(doc, until)
 		ways = slices.DeleteFunc(ways, func(w way) bool { return !led(w) })
 		for _, w := range ways {
 			since[w] = head.AppliedAt
 		}
 		if len(ways) == 0 || head.Version <= 1 {
+			return since, nil
+		}
+		if read == most {
+			for _, w := range ways {
+				delete(since, w)
+			}
 			return since, nil
 		}
 		var err error

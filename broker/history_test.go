@@ -186,3 +186,51 @@ func TestHistory(t *testing.T) {
 		})
 	}
 }
+
+// Whoever asks since when one user may ask for one role does not wait for all
+// versions of the policy to be read; a review does.
+func TestSinceIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.admin(w.tap)
+	head, doc, err := w.store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := head.AppliedAt
+	w.advance(time.Hour)
+	since := func() (can, review time.Time) {
+		t.Helper()
+		x, err := admin.Can(t.Context(), "bob", "guarded", time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := admin.Review(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if r.User == "bob" && r.Role == "guarded" {
+				review = r.Since
+			}
+		}
+		return x.Since, review
+	}
+	for head.Version <= 500 {
+		head.Version++
+		head.AppliedAt = w.Now()
+		if err := w.store.PutPolicy(t.Context(), head, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if can, review := since(); !can.Equal(first) || !review.Equal(first) {
+		t.Errorf("500 versions on: since %v, reviewed since %v", can, review)
+	}
+	head.Version++
+	if err := w.store.PutPolicy(t.Context(), head, doc); err != nil {
+		t.Fatal(err)
+	}
+	if can, review := since(); !can.IsZero() || !review.Equal(first) {
+		t.Errorf("501 versions on: since %v, reviewed since %v", can, review)
+	}
+}

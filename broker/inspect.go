@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -138,7 +139,7 @@ func (a *Admin) History(ctx context.Context, limit int) ([]Head, error) {
 
 // An Access is whether and why a User may ask for a Role, and since when the
 // best of the Routes there has existed; zero if that is not known, or they may
-// not.
+// not. What is older than sinceVersions versions of the Policy is not known.
 type Access struct {
 	policy.Explanation
 	Since time.Time
@@ -174,7 +175,7 @@ func (a *Admin) Can(ctx context.Context, name policy.UserName, role policy.RoleN
 		return x, nil
 	}
 	w := way{x.Routes[0].Via, x.Routes[0].Granted, role}
-	ways, err := a.waysSince(ctx, head, doc, []way{w}, now)
+	ways, err := a.waysSince(ctx, head, doc, []way{w}, now, sinceVersions)
 	x.Since = u.since(w, ways)
 	return x, err
 }
@@ -257,7 +258,7 @@ func (a *Admin) Review(ctx context.Context) ([]ReviewRow, error) {
 			})
 		}
 	}
-	since, err := a.waysSince(ctx, head, doc, slices.Collect(maps.Keys(ways)), now)
+	since, err := a.waysSince(ctx, head, doc, slices.Collect(maps.Keys(ways)), now, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}

@@ -101,8 +101,12 @@ var userFields = []struct {
 	{"email", func(a, b User) bool { return a.Email == b.Email }},
 }
 
-// markManual notes what a command changes of was.
+// markManual notes what a command changes of was. Of a tombstone there is nothing
+// that a file could say.
 func (u *User) markManual(was User) {
+	if u.Removed {
+		return
+	}
 	for _, f := range userFields {
 		if !f.same(was, *u) && !slices.Contains(u.Manual, f.name) {
 			u.Manual = append(u.Manual, f.name)
