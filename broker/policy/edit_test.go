@@ -125,7 +125,7 @@ func TestEditsRefused(t *testing.T) {
 		{"no group to administer", addAdmins("plaform"), policy.ErrNotThere, "there is no group `plaform`; did you mean `platform`?"},
 		{"administrators already", addAdmins("dev"), policy.ErrAlready, "the members of `dev` administer Starback already"},
 		{"no such grant of a role that there is", removeGrant("sre", "prod-other"), policy.ErrAlready, "`sre` has no grant of `prod-other`"},
-		{"no group to stop administering", removeAdmins("platfrom"), policy.ErrNotThere, "there is no group `platfrom`; did you mean `platform`?"},
+		{"no group to stop administering", removeAdmins("plaform"), policy.ErrNotThere, "there is no group `plaform`; did you mean `platform`?"},
 		{"no administrators to remove", removeAdmins("sre"), policy.ErrAlready, "the members of `sre` do not administer Starback"},
 		{"the last administrators", removeAdmins("dev"), policy.ErrMeaningless, "`dev` is the only group that administers Starback"},
 	} {
