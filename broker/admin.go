@@ -94,7 +94,7 @@ func (a *Admin) Init(ctx context.Context, name policy.UserName, slack SlackID) (
 		}
 	}
 	user := User{
-		Name: name, ID: a.newID(now), Enabled: true, Expires: now.Add(defaultLifetime),
+		Name: name, ID: a.newID(now), Enabled: true, Expires: now.Add(defaultLifetime).Truncate(time.Second),
 		Groups: []policy.GroupName{"admins"}, Slack: slack, CreatedAt: now,
 	}
 	// The User comes last: once there is one, Init is over. Until then the

@@ -284,10 +284,10 @@ func ParseWhen(s string) (When, error) {
 	return When{At: at}, nil
 }
 
-// from returns the moment, where now is now; zero if none was said.
+// from returns the moment, to the second, where now is now; zero if none was said.
 func (w When) from(now time.Time) time.Time {
 	if w.For > 0 {
-		return now.Add(w.For)
+		return now.Add(w.For).Truncate(time.Second)
 	}
 	return w.At
 }

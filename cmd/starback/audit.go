@@ -21,7 +21,8 @@ func (p *program) auditCommand() *cobra.Command {
 		Short: "Search the audit trail: by access key, request, user, role or time",
 		Long: `Search the audit trail, the oldest first: which key was issued to whom and why,
 what became of a request, what a user or administrator did. All that is given
-must hold. What happened within the last seconds may not be there yet.
+must hold. What no server has passed on yet is not there: with one running, that
+is what happened within the last seconds.
 
 With --json it prints an object a line, as the log has them.`,
 		Example: "  starback audit --key ASIAEFNKQS4A4AW5BHEK",

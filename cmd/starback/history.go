@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,6 +67,17 @@ what is, and why. It reads the whole trail, and knows removed users too.`,
 	})
 }
 
+// ofRole leaves out what a new role is: that it is new says enough.
+func ofRole(differences []policy.Difference) []policy.Difference {
+	isNew := func(d policy.Difference) bool {
+		return d.Kind == policy.Added && d.Path[0] == "roles" && len(d.Path) == 2
+	}
+	if !slices.ContainsFunc(differences, isNew) {
+		return differences
+	}
+	return slices.DeleteFunc(slices.Clone(differences), func(d policy.Difference) bool { return d.Path[0] == "roles" && !isNew(d) })
+}
+
 // A roleChangeView is what one version of the Policy changed about a Role, as
 // JSON.
 type roleChangeView struct {
@@ -93,7 +105,7 @@ single users were granted is in user history.`,
 		for _, c := range changes {
 			h := c.Head
 			views = append(views, roleChangeView{viewVersion(h), c.Differences})
-			for _, d := range c.Differences {
+			for _, d := range ofRole(c.Differences) {
 				rows = append(rows, []string{strconv.FormatInt(h.Version, 10), moment(h.AppliedAt), h.Author, d.String(), h.Message})
 			}
 		}

@@ -59,6 +59,14 @@ func (p *program) userState(u broker.User) string {
 	}
 }
 
+// userEnd writes when a User's access ends; of a removed one it has.
+func userEnd(u broker.User) string {
+	if u.Removed {
+		return ""
+	}
+	return end(u.Expires)
+}
+
 func (p *program) userListCommand() *cobra.Command {
 	var group, expiring string
 	var f broker.UserFilter
@@ -110,7 +118,7 @@ func (p *program) printUsers(users []broker.User, asJSON bool) {
 		case account == "":
 			account = u.Email
 		}
-		rows = append(rows, []string{string(u.Name), p.userState(u), end(u.Expires), listed(u.Groups), account})
+		rows = append(rows, []string{string(u.Name), p.userState(u), userEnd(u), listed(u.Groups), account})
 	}
 	switch {
 	case asJSON:
@@ -178,7 +186,7 @@ func (p *program) userCard(m broker.Membership) card {
 	var c card
 	c.add("user", string(u.Name))
 	c.add("state", state)
-	c.add("until", end(u.Expires))
+	c.add("until", userEnd(u))
 	c.add("application of", string(u.Owner))
 	c.add("groups", listed(u.Groups))
 	c.add("grants", grantWords(u.Grants))
