@@ -13,10 +13,11 @@ import (
 
 // date sets since when u has each of its groups and grants: what was had too,
 // since when was had it, and everything else since now. A Grant that ends at
-// another time is the same Grant.
+// another time is the same Grant, unless it had ended.
 func (u *User) date(was User, now time.Time) {
 	u.GroupsSince = dated(u.Groups, was.Groups, was.GroupsSince, now)
-	u.GrantsSince = dated(granted(u.Grants), granted(was.Grants), was.GrantsSince, now)
+	lasting := slices.DeleteFunc(slices.Clone(was.Grants), func(g policy.Grant) bool { return !g.Expires.IsZero() && g.Expires.Before(now) })
+	u.GrantsSince = dated(granted(u.Grants), granted(lasting), was.GrantsSince, now)
 }
 
 func dated[K ~string](have, had []K, since map[K]time.Time, now time.Time) map[K]time.Time {

@@ -43,8 +43,8 @@ func TestReview(t *testing.T) {
 				4: {"grant remove plain --group dev", "grant add guarded --group leads --until 90m"},
 				5: {"grant add plain --group dev", "grant add guarded --group leads --until 90m"},
 				6: {"grant add readonly2 --user bob --until 90d", "group add-member leads root", "grant add guarded --group leads --until 30d"},
-				7: {"grant add plain --group leads --until 30m"},
-				8: {"grant add plain --group leads --until 30d"},
+				7: {"grant add plain --group leads --until 30m", "grant add ticketed --user root --until 30m"},
+				8: {"grant add plain --group leads --until 30d", "grant add ticketed --user root --until 30d"},
 			} {
 				if commands == nil && w.Now().Equal(hour(1)) {
 					plan, err := admin.Plan(t.Context(), parse(t, includes), false)
@@ -97,6 +97,7 @@ func TestReview(t *testing.T) {
 				"erin ticketed:",
 				"root guarded: since hour 6", // since they are a member; the grant never ended
 				"root plain: since hour 8",   // it had ended
+				"root ticketed: since hour 8",
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
