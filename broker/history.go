@@ -99,6 +99,28 @@ func (a *Admin) waysSince(ctx context.Context, head Head, doc *policy.Document, 
 	}
 }
 
+// HoldsSince returns since when the Path of each of u's holds has existed; zero
+// where that is not known, as Access has it.
+func (a *Admin) HoldsSince(ctx context.Context, u User, holds []policy.Hold) ([]time.Time, error) {
+	if len(holds) == 0 {
+		return nil, nil
+	}
+	head, doc, err := a.Policy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ways := make([]way, len(holds))
+	for i, h := range holds {
+		ways[i] = way{h.Via, h.Granted, h.Role.Name}
+	}
+	led, err := a.waysSince(ctx, head, doc, slices.Clone(ways), a.now(), sinceVersions)
+	since := make([]time.Time, len(holds))
+	for i, w := range ways {
+		since[i] = u.since(w, led)
+	}
+	return since, err
+}
+
 // leads returns what says of a way whether it leads to its Role under d, until
 // the moment at which d was replaced.
 func leads(d *policy.Document, until time.Time) func(way) bool {

@@ -67,8 +67,25 @@ func TestReview(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			shown := map[string]time.Time{}
+			for _, name := range []policy.UserName{"alice", "bob", "erin", "root"} {
+				m, err := admin.User(t.Context(), name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				since, err := admin.HoldsSince(t.Context(), m.User, m.Holds)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, h := range m.Holds {
+					shown[fmt.Sprint(name, " ", h.Role.Name)] = since[i]
+				}
+			}
 			var got []string
 			for _, r := range rows {
+				if at, there := shown[fmt.Sprint(r.User, " ", r.Role)]; !there || !at.Equal(r.Since) {
+					t.Errorf("%s is shown to hold %s since %v, and reviewed since %v", r.User, r.Role, at, r.Since)
+				}
 				line := fmt.Sprintf("%s %s:", r.User, r.Role)
 				if !r.Since.IsZero() {
 					line += fmt.Sprintf(" since hour %v", r.Since.Sub(began).Hours())

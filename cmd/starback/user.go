@@ -134,7 +134,8 @@ func (p *program) printUsers(users []broker.User, asJSON bool) {
 type holdView struct {
 	Role          policy.RoleName `json:"role"`
 	Path          string          `json:"path"`
-	Expires       time.Time       `json:"expires"` // when the authority ends
+	Since         time.Time       `json:"since,omitzero"` // absent: not known
+	Expires       time.Time       `json:"expires"`        // when the authority ends
 	NeedsApproval bool            `json:"needs_approval"`
 }
 
@@ -149,9 +150,13 @@ func (p *program) userShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		since, err := a.HoldsSince(ctx, m.User, m.Holds)
+		if err != nil {
+			return err
+		}
 		holds := []holdView{}
-		for _, h := range m.Holds {
-			holds = append(holds, holdView{h.Role.Name, strings.Join(h.Path, " "), h.Expires, h.NeedsApproval})
+		for i, h := range m.Holds {
+			holds = append(holds, holdView{h.Role.Name, strings.Join(h.Path, " "), since[i], h.Expires, h.NeedsApproval})
 		}
 		if *asJSON {
 			writeJSON(p.stdout, struct {
@@ -207,8 +212,8 @@ func (p *program) printHolds(holds []holdView) {
 	}
 	var rows [][]string
 	for _, h := range holds {
-		rows = append(rows, []string{string(h.Role), end(h.Expires), yesIf(h.NeedsApproval), h.Path})
+		rows = append(rows, []string{string(h.Role), moment(h.Since), end(h.Expires), yesIf(h.NeedsApproval), h.Path})
 	}
 	fmt.Fprintln(p.stdout)
-	p.printTable([]string{"MAY ASK FOR", "UNTIL", "APPROVAL", "BECAUSE"}, rows)
+	p.printTable([]string{"MAY ASK FOR", "SINCE", "UNTIL", "APPROVAL", "BECAUSE"}, rows)
 }
