@@ -108,7 +108,7 @@ func (h *House) consoleWorks() {
 	h.T.Helper()
 	h.Types("U0BOB", "prod-console")
 	link := consoleLink(h.T, h.Answer("U0BOB", 1))
-	res, err := http.Get(link) //nolint:noctx // a person's click
+	res, err := http.Get(link)
 	if err != nil {
 		h.T.Fatal("the console link cannot be followed")
 	}

@@ -112,7 +112,9 @@ func (h *House) Hears(words string, n int) string {
 	h.wait("U0ALICE", func([]sandbox.Message) bool {
 		with = slices.DeleteFunc(h.Told(), func(said string) bool { return !strings.Contains(said, words) })
 		return len(with) >= n
-	}, func() string { return fmt.Sprintf("Alice is not told %d times of %q, but\n%s", n, words, Brief(h.Told()...)) })
+	}, func() string {
+		return fmt.Sprintf("Alice is not told %d times of %q, but\n%s", n, words, Brief(h.Told()...))
+	})
 	return with[n-1]
 }
 
