@@ -163,6 +163,34 @@ func TestApplyTakesAwayFirst(t *testing.T) {
 	}
 }
 
+// While the one Policy gives way to the other, nobody is known by an address that
+// they lose, nor bound by it for good; and nobody answers for an application that
+// changes hands, so that neither owner has it under the other's Policy.
+func TestApplyTakesAddressesAndOwners(t *testing.T) {
+	w := newWorld(t)
+	apps := replace(rules, "  root:  {", "  robot: {app: true, owner: alice, groups: [dev]}\n  root:  {")
+	w.apply(t, without(apps, "settings: {bind_by_email: true}\n"))
+	w.tap.watch(nil, nth("PutPolicy", 1))
+	file := replace(replace(apps, "email: erin@example.com", "email: erin@example.org"), "owner: alice", "owner: bob")
+	if _, err := applied(t.Context(), w.admin(w.tap), parse(t, replace(file, "bob:   {", "bob:   {disabled: true, ")), ""); !errors.Is(err, broker.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if u, err := w.store.User(t.Context(), "erin"); err != nil || u.Email != "" {
+		t.Errorf("half-way, erin is known by %q, %v", u.Email, err)
+	}
+	if u, err := w.store.User(t.Context(), "robot"); err != nil || u.Owner != "" {
+		t.Errorf("half-way, %q answers for robot, %v", u.Owner, err)
+	}
+	w.tap.watch(nil, nil)
+	w.apply(t, file)
+	if u, err := w.store.User(t.Context(), "erin"); err != nil || u.Email != "erin@example.org" {
+		t.Errorf("erin is known by %q, %v", u.Email, err)
+	}
+	if u, err := w.store.User(t.Context(), "robot"); err != nil || u.Owner != "bob" {
+		t.Errorf("%q answers for robot, %v", u.Owner, err)
+	}
+}
+
 // The order is: take away, then the Policy, then give.
 func TestApplyOrder(t *testing.T) {
 	w := newWorld(t)

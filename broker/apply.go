@@ -105,6 +105,12 @@ func narrowed(was, want User) User {
 	if was.Slack != want.Slack {
 		less.Slack = SlackID{}
 	}
+	if was.Email != want.Email { // the new Policy may bind by it
+		less.Email = ""
+	}
+	if was.Owner != want.Owner { // of the one or the other, never with the other's Policy
+		less.Owner = ""
+	}
 	return less
 }
 
