@@ -164,6 +164,8 @@ func lackingUser(s Subject, now time.Time) []string {
 	case !s.IsApp:
 	case s.Owner == "":
 		needs = append(needs, "an owner of the application")
+	case s.OwnerExpires.IsZero(): // everybody's access ends: there is no such person
+		needs = append(needs, "another owner of the application")
 	default:
 		if !s.OwnerEnabled {
 			needs = append(needs, "an administrator to enable the application's owner")

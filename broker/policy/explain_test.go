@@ -65,6 +65,8 @@ func TestExplain(t *testing.T) {
 			}, nil},
 		{"an application without an owner", change(robot, func(s *policy.Subject) { s.Owner = "" }), "readonly",
 			policy.Deny, policy.RuleOwnerMissing, 0, []string{"an owner of the application"}, []string{"robot ∈ dev → readonly"}},
+		{"an application whose owner is not there", change(robot, func(s *policy.Subject) { s.OwnerEnabled, s.OwnerExpires = false, time.Time{} }), "readonly",
+			policy.Deny, policy.RuleOwnerDisabled, 0, []string{"another owner of the application"}, []string{"robot ∈ dev → readonly, until 00:00"}},
 		{"an application whose owner is gone", change(robot, func(s *policy.Subject) { s.OwnerEnabled, s.OwnerExpires = false, noon.Add(-time.Hour) }), "readonly",
 			policy.Deny, policy.RuleOwnerDisabled, 0, []string{
 				"an administrator to enable the application's owner", "an administrator to renew the application's owner",

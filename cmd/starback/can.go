@@ -45,8 +45,8 @@ func (p *program) canCommand() *cobra.Command {
 		Use:   "can USER ROLE",
 		Short: "Say whether and why a user may ask for a role",
 		Long: `Say whether a user may ask for a role, now or at another time, why, and what it
-takes. It ends with 0 if they may ask, even if somebody must approve, and with
-3 if not.`,
+takes. Of another time too it says what comes of what is granted now. It ends
+with 0 if they may ask, even if somebody must approve, and with 3 if not.`,
 		Example: "  starback can alice prod-readonly --at 2027-06-30",
 		Args:    takes("USER", "ROLE"), ValidArgsFunction: p.completeArgs("USER", "ROLE"),
 	}
@@ -120,12 +120,20 @@ func (p *program) printExplanation(user policy.UserName, role policy.RoleName, x
 			c.add("it takes", need)
 		}
 	}
+	also := "also"
+	if x.Effect == policy.Deny {
+		also = "granted"
+	}
 	for _, r := range x.Routes {
-		switch path := r.PathString(); {
+		path, until := r.PathString(), ""
+		if !r.Expires.IsZero() { // as it is where nobody answers for an application
+			until = fmt.Sprintf(" (until %s)", end(r.Expires))
+		}
+		switch {
 		case r.Expired:
-			c.add("no more", fmt.Sprintf("%s (until %s)", path, end(r.Expires)))
+			c.add("no more", path+until)
 		case path != strings.Join(x.Path, " "):
-			c.add("also", fmt.Sprintf("%s (until %s)", path, end(r.Expires)))
+			c.add(also, path+until)
 		}
 	}
 	p.printCard(c)
