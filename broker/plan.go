@@ -264,6 +264,9 @@ func (a *Admin) userFrom(spec policy.User, was User, s policy.Settings, now time
 		u = User{Name: spec.Name, ID: a.newID(now), CreatedAt: now, Expires: now.Add(s.UserLifetime).Truncate(time.Second)}
 	}
 	u.IsApp, u.Owner, u.Enabled = spec.App, spec.Owner, !spec.Disabled
+	if u.IsApp { // it was a person perhaps
+		u.Slack = SlackID{}
+	}
 	u.Groups, u.Grants, u.Email = spec.Groups, spec.Grants, spec.Email
 	if !spec.Expires.IsZero() {
 		u.Expires = spec.Expires

@@ -148,6 +148,23 @@ func TestPlanAccountsMove(t *testing.T) {
 	}
 }
 
+// A person whom the file makes an application has no account in Slack any more,
+// and so nobody speaks for the application there.
+func TestApplyMakesAnApplication(t *testing.T) {
+	w := newWorld(t)
+	file := replace(rules, "bob:   {slack: T0AB/UBOB, groups", "bob:   {app: true, owner: alice, groups")
+	w.apply(t, file)
+	if u, err := w.store.User(t.Context(), "bob"); err != nil || !u.IsApp || !u.Slack.IsZero() {
+		t.Errorf("bob is %+v, %v", u, err)
+	}
+	if me, err := w.on(w.tap).Whoami(t.Context(), bob, "1"); err == nil {
+		t.Errorf("bob's account speaks for %s", me.User.Name)
+	}
+	if p := plan(t, w.admin(w.tap), file); p.Changes() {
+		t.Errorf("again: %+v", p)
+	}
+}
+
 // Overwriting undoes what commands have changed, knowingly.
 func TestApplyOverwrites(t *testing.T) {
 	w := newWorld(t)
