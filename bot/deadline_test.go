@@ -170,7 +170,10 @@ var asks = map[string]func(*laggard) *http.Request{
 		}
 		return submission("T012AB", `"private_metadata":"x"`, fmt.Sprintf(`"private_metadata":%q`, packed))
 	},
-	"again":          func(*laggard) *http.Request { return click("T012AB", "shell:fish", "ask_again") },
+	"again": func(*laggard) *http.Request { return click("T012AB", "shell:fish", "ask_again") },
+	"again in a modal": func(*laggard) *http.Request {
+		return acts(`"type":"block_actions","actions":[{"action_id":"ask_again","value":"REQ"}],"view":{"id":"V1","hash":"1"}`)
+	},
 	"news of a user": func(*laggard) *http.Request { return changed() },
 	"a challenge": func(*laggard) *http.Request {
 		return signed(PathEvents, "application/json", `{"type":"url_verification","challenge":"xyz"}`)
@@ -258,6 +261,8 @@ func TestStalls(t *testing.T) {
 		{"again", behind{store: silent}, formBudget, 200, "", ""}, // a Worker says how to
 		{"again", behind{opens: silent}, formBudget, 200, "", ""},
 		{"again", behind{stranger: true}, 0, 200, "", ""},
+		{"again in a modal", behind{}, 0, 200, "", "request_form"},
+		{"again in a modal", behind{updates: silent}, formBudget, 200, "", ""}, // a Worker says how to
 		{"a form too soon", behind{paces: silent}, paceBudget, 200, "from `leads`.", ""},
 		{"a form", behind{store: silent}, formBudget, 200, working, ""},
 		{"a form", behind{jobs: lost}, ackBudget, 200, "for certain. Press Request again.", ""},
@@ -285,7 +290,7 @@ func TestStalls(t *testing.T) {
 // left without one: either something is queued or shown, or they are told, or
 // Slack tells them.
 func TestWhateverLags(t *testing.T) {
-	for _, ask := range []string{"a command", "a bare command", "a shortcut", "typing", "a choice", "a form", "a no", "again"} {
+	for _, ask := range []string{"a command", "a bare command", "a shortcut", "typing", "a choice", "a form", "a no", "again", "again in a modal"} {
 		t.Run(ask, func(t *testing.T) {
 			t.Parallel()
 			for _, b := range everyLag() {

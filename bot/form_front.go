@@ -82,6 +82,15 @@ func (f *Front) open(ctx context.Context, trigger string, v slack.ModalViewReque
 	return f.Views.openView(ctx, trigger, v)
 }
 
+// update shows something else in a modal, soon enough for something else to be
+// done if it fails.
+func (f *Front) update(ctx context.Context, id, hash string, v slack.ModalViewRequest) error {
+	ctx, stop := context.WithTimeout(ctx, formBudget)
+	defer stop()
+	_, err := f.Views.updateView(ctx, id, hash, v)
+	return err
+}
+
 // form is formView, with what is known of the role that is chosen.
 func (f *Front) form(ctx context.Context, me broker.Me, d draft) slack.ModalViewRequest {
 	return formView(me, d, usual(ctx, f.View.Pace, chosenRole(me, d), f.Log))
@@ -112,7 +121,7 @@ func (f *Front) askAgain(ctx context.Context, w work) bool {
 	}
 	form, err := f.formAgain(ctx, w)
 	if err == nil && w.View != "" {
-		_, err = f.Views.updateView(ctx, w.View, w.Hash, form)
+		err = f.update(ctx, w.View, w.Hash, form)
 	} else if err == nil {
 		_, err = f.open(ctx, w.Key, form)
 	}
