@@ -51,14 +51,16 @@ func (p *program) printCard(c card) {
 // write, such as a label, is not to be trusted.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return r
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
+		if r != '\n' && obeyed(r) {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, s)
+}
+
+// obeyed says whether a terminal may obey a character rather than show it.
+func obeyed(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
 // oneLine is what is printable of s, on one line: nothing in it passes for

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -111,7 +112,20 @@ func refuseRealThings(getenv func(string) string, flags map[string]*string) erro
 	return nil
 }
 
-// writeJSON writes v on one line.
+// writeJSON writes v on one line. What a terminal would obey rather than show is
+// escaped: in JSON, it stands nowhere but in strings.
 func writeJSON(w io.Writer, v any) {
-	_ = json.NewEncoder(w).Encode(v)
+	text, err := json.Marshal(v)
+	if err != nil {
+		return // it is never of a kind that JSON does not have
+	}
+	var line strings.Builder
+	for _, r := range string(text) {
+		if obeyed(r) {
+			fmt.Fprintf(&line, `\u%04x`, r)
+		} else {
+			line.WriteRune(r)
+		}
+	}
+	fmt.Fprintln(w, line.String())
 }
