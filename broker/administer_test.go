@@ -500,3 +500,38 @@ func TestBenefitIsWide(t *testing.T) {
 		t.Errorf("benefit %q", plan.Benefit)
 	}
 }
+
+// A second administrator has to agree to what ends later as to what is new: a
+// grant of one's own, of a group, and of an application of one's own.
+func TestTwoAdminsLonger(t *testing.T) {
+	t.Parallel()
+	_, first, second := twoAdmins(t)
+	for _, command := range []string{
+		"user add ci --owner root --until 2027-01-01T00:00:00Z", "grant add plain --user root --until 2h",
+		"grant add guarded --group admins --until 2027-01-01T00:00:00Z", "grant add readonly --user ci --until 2h",
+	} {
+		do(t, second, command)
+	}
+	for _, tt := range []struct{ command, benefit string }{
+		{"grant add plain --user root --until 2099-01-01T00:00:00Z", "root may ask for plain longer: until 2099-01-01 00:00 UTC"},
+		{"grant add plain --user root", "root may ask for plain without an end"},
+		{"grant add guarded --group admins", "root may ask for guarded without an end"},
+		{"grant add readonly --user ci", "ci may ask for readonly without an end"},
+		{"grant add plain --user root --until 1h", ""},
+		{"grant add guarded --user root --until 1h", ""}, // they have it longer already
+		{"grant add guarded --group leads", ""},
+	} {
+		done := do(t, first, tt.command)
+		if got := done.Proposal; (got != nil) != (tt.benefit != "") || got != nil && got.Benefit != tt.benefit {
+			t.Errorf("%s: proposed %+v, want a benefit %q", tt.command, got, tt.benefit)
+		}
+	}
+
+	plan, err := first.Plan(t.Context(), parse(t, replace(replace(rules, "{bind_by_email: true}", "{bind_by_email: true, two_admins: true}"), "admins: {}", "admins: {grants: [guarded]}")), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Apply(t.Context(), plan, broker.ApplyOptions{Overwrite: true}); !errors.Is(err, broker.ErrDenied) || plan.Benefit != "root may ask for guarded without an end" {
+		t.Errorf("a file: %v, a benefit %q", err, plan.Benefit)
+	}
+}

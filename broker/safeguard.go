@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -205,11 +206,42 @@ func (s state) gains(w, owner wantedUser, now time.Time) (words []string) {
 	if len(approves) > 0 {
 		words = append(words, fmt.Sprintf("%s may approve requests for %s", w.want.Name, joinNames(approves)))
 	}
+	words = append(words, s.longer(w.want.Name, person, now)...)
 	if w.want.Expires.After(w.was.Expires) && w.was.Version > 0 {
 		words = append(words, fmt.Sprintf("the access of %s ends later: %s", w.want.Name, day(w.want.Expires)))
 	}
 	return words
 }
+
+// longer says which roles somebody holds already, and can hold longer after the
+// change. That their own access ends later is not meant: it is said of itself.
+func (s state) longer(name policy.UserName, person policy.Person, now time.Time) (words []string) {
+	until := func(d *policy.Document, subject policy.Subject) map[policy.RoleName]time.Time {
+		subject.Expires = endless
+		if subject.IsApp {
+			subject.OwnerExpires = endless
+		}
+		ends := map[policy.RoleName]time.Time{}
+		for _, hold := range policy.Reach(d, subject, now) {
+			ends[hold.Role.Name] = hold.Expires
+		}
+		return ends
+	}
+	was, is := until(s.was, person.Was), until(s.doc, person.Is)
+	for _, role := range slices.Sorted(maps.Keys(is)) {
+		switch before, held := was[role]; {
+		case !held || !is[role].After(before): // what is gained is said of itself
+		case is[role].Equal(endless):
+			words = append(words, fmt.Sprintf("%s may ask for %s without an end", name, role))
+		default:
+			words = append(words, fmt.Sprintf("%s may ask for %s longer: until %s", name, role, day(is[role])))
+		}
+	}
+	return words
+}
+
+// endless is later than any end that can be given.
+var endless = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // loud says why everybody is told of the change; empty if it is nothing
 // special.
