@@ -78,7 +78,11 @@ func (a *Admin) Do(ctx context.Context, ch Change) (Done, error) { return a.do(c
 func (a *Admin) do(ctx context.Context, ch Change, confirmed *confirmation) (Done, error) {
 	for range changeTries {
 		now := a.now()
-		s, err := a.work(ctx, ch, now)
+		asked := now
+		if confirmed != nil { // what was to last so long lasts from when it was proposed
+			asked = confirmed.of.MadeAt
+		}
+		s, err := a.work(ctx, ch, now, asked)
 		if err != nil {
 			return Done{}, err
 		}
@@ -128,8 +132,9 @@ func (a *Admin) do(ctx context.Context, ch Change, confirmed *confirmation) (Don
 	return Done{}, fmt.Errorf("others keep changing the same: %w", ErrConflict)
 }
 
-// work puts ch to what is stored now.
-func (a *Admin) work(ctx context.Context, ch Change, now time.Time) (state, error) {
+// work puts ch to what is stored now. What is to end some time from when it was
+// asked for has that end from here on.
+func (a *Admin) work(ctx context.Context, ch Change, now, asked time.Time) (state, error) {
 	head, doc, err := a.Policies.Head(ctx)
 	if err != nil {
 		return state{}, err
@@ -138,7 +143,7 @@ func (a *Admin) work(ctx context.Context, ch Change, now time.Time) (state, erro
 		return state{}, fmt.Errorf("there is no policy yet; make one with init: %w", ErrNotFound)
 	}
 	s := state{head: head, was: doc, doc: doc}
-	if until := ch.Until.from(now); ch.Op == OpGrantAdd && !until.IsZero() && !now.Before(until) {
+	if until := ch.Until.from(asked); ch.Op == OpGrantAdd && !until.IsZero() && !now.Before(until) {
 		return s, fmt.Errorf("%s has passed already; to take a grant back, remove it: %w", day(until), ErrInvalid)
 	}
 	switch {
@@ -151,13 +156,13 @@ func (a *Admin) work(ctx context.Context, ch Change, now time.Time) (state, erro
 	case ch.Op == OpAdminsRemove:
 		s.doc, err = doc.RemoveAdmins(ch.Group)
 	case ch.Op == OpGrantAdd && ch.Group != "":
-		s.doc, err = doc.AddGrant(ch.Group, policy.Grant{Role: ch.Role, Expires: ch.Until.from(now)})
+		s.doc, err = doc.AddGrant(ch.Group, policy.Grant{Role: ch.Role, Expires: ch.Until.from(asked)})
 	case ch.Op == OpGrantRemove && ch.Group != "":
 		s.doc, err = doc.RemoveGrant(ch.Group, ch.Role)
 	case ch.Op == OpRollback:
 		s.doc, err = a.older(ctx, head, doc, ch.Version)
 	default:
-		return s, a.workUsers(ctx, ch, &s, now)
+		return s, a.workUsers(ctx, ch, &s, now, asked)
 	}
 	switch {
 	case errors.Is(err, policy.ErrAlready):
@@ -191,7 +196,7 @@ func (a *Admin) older(ctx context.Context, head Head, doc *policy.Document, vers
 }
 
 // workUsers puts ch to the Users it names.
-func (a *Admin) workUsers(ctx context.Context, ch Change, s *state, now time.Time) error {
+func (a *Admin) workUsers(ctx context.Context, ch Change, s *state, now, asked time.Time) error {
 	for _, name := range ch.Users {
 		was, err := a.Users.User(ctx, name)
 		if ch.Op == OpUserAdd {
@@ -205,7 +210,7 @@ func (a *Admin) workUsers(ctx context.Context, ch Change, s *state, now time.Tim
 			return err
 		}
 		want := was.clone()
-		if err := a.edit(ctx, ch, s, &want, now); err != nil {
+		if err := a.edit(ctx, ch, s, &want, now, asked); err != nil {
 			return err
 		}
 		want.markManual(was)
@@ -238,16 +243,16 @@ func (a *Admin) noUser(ctx context.Context, name policy.UserName) error {
 }
 
 // edit makes u what ch wants of it.
-func (a *Admin) edit(ctx context.Context, ch Change, s *state, u *User, now time.Time) error {
+func (a *Admin) edit(ctx context.Context, ch Change, s *state, u *User, now, asked time.Time) error {
 	switch ch.Op {
 	case OpUserAdd:
-		return a.add(ctx, ch, s, u, now)
+		return a.add(ctx, ch, s, u, now, asked)
 	case OpUserDisable:
 		u.Enabled = false
 	case OpUserEnable:
 		u.Enabled = true
 	case OpUserRenew:
-		return a.renew(ctx, ch, s, u, now)
+		return a.renew(ctx, ch, s, u, now, asked)
 	case OpUserBind:
 		if u.IsApp {
 			return fmt.Errorf("%s is an application, which has no account in Slack: %w", u.Name, ErrInvalid)
@@ -276,7 +281,7 @@ func (a *Admin) edit(ctx context.Context, ch Change, s *state, u *User, now time
 			return err
 		}
 		u.Grants = slices.DeleteFunc(u.Grants, func(g policy.Grant) bool { return g.Role == ch.Role })
-		u.Grants = append(u.Grants, policy.Grant{Role: ch.Role, Expires: ch.Until.from(now)})
+		u.Grants = append(u.Grants, policy.Grant{Role: ch.Role, Expires: ch.Until.from(asked)})
 		slices.SortFunc(u.Grants, func(x, y policy.Grant) int { return strings.Compare(string(x.Role), string(y.Role)) })
 	case OpGrantRemove: // of a role that was removed, too
 		if !slices.Contains(granted(u.Grants), ch.Role) {
@@ -293,7 +298,7 @@ func (a *Admin) edit(ctx context.Context, ch Change, s *state, u *User, now time
 
 // add makes u a new User. One that is there already, just as wanted, is left
 // alone.
-func (a *Admin) add(ctx context.Context, ch Change, s *state, u *User, now time.Time) error {
+func (a *Admin) add(ctx context.Context, ch Change, s *state, u *User, now, asked time.Time) error {
 	name := ch.Users[0]
 	switch {
 	case u.Removed:
@@ -317,15 +322,15 @@ func (a *Admin) add(ctx context.Context, ch Change, s *state, u *User, now time.
 		IsApp: ch.Owner != "", Owner: ch.Owner, Groups: slices.Sorted(slices.Values(ch.Groups)),
 	}
 	u.Groups = slices.Compact(u.Groups)
-	return a.renew(ctx, ch, s, u, now)
+	return a.renew(ctx, ch, s, u, now, asked)
 }
 
 // renew sets when u's access ends: when ch says, or by the Policy's default. An
 // application's ends with its owner's at the latest.
-func (a *Admin) renew(ctx context.Context, ch Change, s *state, u *User, now time.Time) error {
-	u.Expires = ch.Until.from(now)
+func (a *Admin) renew(ctx context.Context, ch Change, s *state, u *User, now, asked time.Time) error {
+	u.Expires = ch.Until.from(asked)
 	if ch.Until.IsZero() {
-		u.Expires = now.Add(s.was.Settings.UserLifetime)
+		u.Expires = asked.Add(s.was.Settings.UserLifetime)
 	}
 	u.Expires = u.Expires.UTC().Truncate(time.Second)
 	if !now.Before(u.Expires) {

@@ -535,3 +535,24 @@ func TestTwoAdminsLonger(t *testing.T) {
 		t.Errorf("a file: %v, a benefit %q", err, plan.Benefit)
 	}
 }
+
+// What is to last so long lasts from when it was proposed, whenever the second
+// administrator agrees.
+func TestTwoAdminsSoLong(t *testing.T) {
+	t.Parallel()
+	w, first, second := twoAdmins(t)
+	for _, command := range []string{
+		"grant add plain --user root --until 90d", "grant add readonly --group admins --until 90d", "user renew root --until 390d",
+		"user renew root --until 395d", "user add ci --owner root --group dev",
+	} {
+		p := do(t, first, command).Proposal
+		if p == nil {
+			t.Fatalf("%s: nothing is proposed", command)
+		}
+		w.advance(time.Minute)
+		done, err := second.Confirm(t.Context(), p.ID)
+		if diff := cmp.Diff(p.Detail, done.Detail); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got)\n%s", command, err, diff)
+		}
+	}
+}
