@@ -35,7 +35,7 @@ func newWalker(t *testing.T, seed uint64, engine func(*testing.T, *world) store.
 	t.Helper()
 	w := &walker{t: t, account: newAccount(1 + int(seed%3)/2), random: mathrand.New(mathrand.NewPCG(seed, 7)), ends: &revoker{}}
 	w.world = newWorld(t)
-	w.world.apply(t, w.file(true))
+	w.apply(t, w.file(true))
 	w.addPointing()
 	w.store = engine(t, w.world)
 	w.b = w.ending(w.store, w.ends)
