@@ -18,14 +18,21 @@ import (
 )
 
 // changing is an apply that takes from people, gives to them, and changes the
-// policy.
-func changing(t *testing.T) (apply []string) {
+// policy, which is the stories' with more people.
+func changing(t *testing.T, more string) (apply []string) {
 	t.Helper()
-	changed := strings.Replace(story.Policy, "groups: [dev]", "groups: [watch]", 1)
+	changed := strings.Replace(story.Policy+more, "groups: [dev]", "groups: [watch]", 1)
+	changed = strings.ReplaceAll(changed, "groups: [dev], expires: 2100", "groups: [watch], expires: 2100") // all of the others
 	changed = strings.Replace(changed, "bob: {slack: T0TEST/U0BOB, groups: [dev]", "bob: {slack: T0TEST/U0BOB, groups: [dev], grants: [prod-console]", 1)
 	changed = strings.Replace(changed, "dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  watch: {grants: [prod-console]}", 1)
+	return applying(t, changed)
+}
+
+// applying is an apply of a policy, whatever it takes.
+func applying(t *testing.T, text string) []string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return []string{"apply", "-f", file, "--yes", "--overwrite", "--allow-shrink"}
@@ -54,7 +61,7 @@ func (k *keeper) completes(t *testing.T, apply []string, before, after map[strin
 func TestApplyKilled(t *testing.T) {
 	long(t)
 	t.Parallel()
-	apply := changing(t)
+	apply := changing(t, "")
 
 	k := onDynamoDB(t)
 	k.fill(t)
@@ -112,28 +119,39 @@ func TestApplyKilled(t *testing.T) {
 	}
 }
 
-// TestApplyKilledOnSQLite kills an apply as soon as the file holds so many of its
-// writes, or a few more.
+// TestApplyKilledOnSQLite kills an apply of hundreds of writes as soon as the
+// file holds so many of them, or a few more.
 func TestApplyKilledOnSQLite(t *testing.T) {
 	long(t)
 	t.Parallel()
-	apply := changing(t)
-	k := onSQLite(t)
-	k.fill(t)
+	const people = 300
+	var more strings.Builder
+	for i := range people {
+		fmt.Fprintf(&more, "  other-%03d: {groups: [dev], expires: 2100-01-01}\n", i)
+	}
+	first, apply := applying(t, story.Policy+more.String()), changing(t, more.String())
+	begin := func() *keeper {
+		k := onSQLite(t)
+		k.fill(t)
+		if out, err := k.administer(first...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return k
+	}
+	k := begin()
 	db := k.open(t)
-	begin, before := written(t, db), rights(t, k)
+	began, before := written(t, db), rights(t, k)
 	if out, err := k.administer(apply...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	writes, after := written(t, db)-begin, rights(t, k)
-	if writes < 4 || fmt.Sprint(before) == fmt.Sprint(after) {
+	writes, after := written(t, db)-began, rights(t, k)
+	if writes < people || fmt.Sprint(before) == fmt.Sprint(after) {
 		t.Fatalf("%d writes, from %v to %v", writes, before, after)
 	}
 	halfWay := 0
-	for at := int64(1); at < writes; at++ {
-		k := onSQLite(t)
-		k.fill(t)
-		if killedAfter(t, k, apply, begin+at) < begin+writes {
+	for _, at := range []int64{1, writes / 3, writes / 2} {
+		k := begin()
+		if killedAfter(t, k, apply, began+at) < began+writes {
 			halfWay++
 		}
 		k.completes(t, apply, before, after)

@@ -36,8 +36,6 @@ func TestServing(t *testing.T) {
 		slackURL, awsURL := story.Serve(t, slack), story.Serve(t, aws)
 		slack.SetURL(slackURL)
 		key := story.Furnish(aws, baseParameter)
-		ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer stop()
 		// The stories run after this has returned, unless they are waited for.
 		t.Run("stories", func(t *testing.T) {
 			testscript.Run(t, testscript.Params{
@@ -64,13 +62,15 @@ func TestServing(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"serves": func(ts *testscript.TestScript, _ bool, args []string) {
-						slack.SetApp("http://" + servingAt(ctx, ts, args[0]))
+						slack.SetApp("http://" + servingAt(ts, args[0]))
 					},
 					"types": func(ts *testscript.TestScript, _ bool, args []string) {
-						_, err := slack.Command(ctx, args[0], story.General, strings.Join(args[1:], " "))
+						_, err := slack.Command(t.Context(), args[0], story.General, strings.Join(args[1:], " "))
 						ts.Check(err)
 					},
 					"hears": func(ts *testscript.TestScript, _ bool, args []string) {
+						ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+						defer stop()
 						wanted := regexp.MustCompile(args[1])
 						_, err := slack.WaitFor(ctx, args[0], func(seen []sandbox.Message) bool {
 							return slices.ContainsFunc(story.Ephemerals(seen), func(m sandbox.Message) bool {
@@ -86,8 +86,8 @@ func TestServing(t *testing.T) {
 }
 
 // servingAt waits until a server says in its log where it serves.
-func servingAt(ctx context.Context, ts *testscript.TestScript, log string) string {
-	for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+func servingAt(ts *testscript.TestScript, log string) string {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		text, err := os.ReadFile(ts.MkAbs(log))
 		if err != nil && !os.IsNotExist(err) {
 			ts.Fatalf("%v", err)
@@ -99,6 +99,6 @@ func servingAt(ctx context.Context, ts *testscript.TestScript, log string) strin
 			}
 		}
 	}
-	ts.Fatalf("it does not serve: %v", ctx.Err())
+	ts.Fatalf("it does not serve")
 	return ""
 }
