@@ -84,8 +84,9 @@ func mayDeny(r broker.Request, f broker.Facts) bool {
 	if f.User.ID == "" { // it could be their first act
 		return f.Policy != nil && f.Policy.Settings.BindByEmail
 	}
-	return f.User.ID != r.UserID && r.Needs != nil &&
-		slices.ContainsFunc(f.User.Groups, func(g policy.GroupName) bool { return slices.Contains(r.Needs.Groups(), g) }) &&
+	rule := r.ApprovalNow(f.Policy)
+	return f.User.ID != r.UserID && rule != nil &&
+		slices.ContainsFunc(f.User.Groups, func(g policy.GroupName) bool { return slices.Contains(rule.Groups(), g) }) &&
 		!slices.ContainsFunc(r.Approvals, func(a broker.Approval) bool { return a.UserID == f.User.ID })
 }
 

@@ -207,6 +207,7 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 		if rule := mayNotAnswer(role, input, facts, *r); rule != "" {
 			return nil, b.refuseAside(ctx, EventAnswerDenied, r.ID, ans.Caller, facts, policy.Decision{Rule: rule}, now)
 		}
+		r.Needs = r.ApprovalNow(facts.Policy)
 		given := Approval{
 			User: facts.User.Name, UserID: facts.User.ID, Slack: ans.Caller, Yes: ans.Yes, Digest: r.Digest, At: now,
 		}

@@ -21,7 +21,7 @@ const standingPatience = 3 * time.Second
 // answer from the beginning, and are asked once their time has come.
 func (b *Broker) whoIsAsked(ctx context.Context, t *Telling) error {
 	t.Asked, t.Approvers, t.Able, t.Open = nil, nil, 0, nil
-	r := *t.Request
+	r := *t.Request // a copy, with the rule as it is now
 	if r.State != StatePending || r.Needs == nil {
 		return nil
 	}
@@ -34,6 +34,8 @@ func (b *Broker) whoIsAsked(ctx context.Context, t *Telling) error {
 	if err != nil {
 		return err
 	}
+	r.Needs = r.ApprovalNow(doc)
+	t.Request = &r
 	asked := *r.Needs
 	if now.Before(r.escalates()) {
 		asked.EscalateTo = nil
@@ -69,6 +71,23 @@ func (b *Broker) whoIsAsked(ctx context.Context, t *Telling) error {
 	open, err := b.Requests.OpenRequests(ctx, r.User, now)
 	t.Open = slices.DeleteFunc(open, func(o Request) bool { return o.UserID != r.UserID || o.State != StateOpen || !now.Before(o.WindowEnd) })
 	return err
+}
+
+// ApprovalNow returns the rule by which the Request waits, as the Policy has it
+// now: who may answer, and how many have to. For how long it waits, and when it
+// escalates, is as it was put to the approvers. A rule that there is no more
+// stays as it was; nil is that of a Request that never waited.
+func (r Request) ApprovalNow(p *policy.Document) *policy.Approval {
+	role := roleOf(p, r.Role)
+	if r.Needs == nil || role == nil || role.Approval == nil {
+		return r.Needs
+	}
+	rule := *role.Approval
+	rule.Within = r.Needs.Within
+	if len(r.Needs.EscalateTo) > 0 {
+		rule.EscalateAfter = r.Needs.EscalateAfter
+	}
+	return &rule
 }
 
 // escalates is when a Request that waits escalates, if its rule says so.
