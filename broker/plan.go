@@ -13,10 +13,12 @@ import (
 )
 
 // An apply that takes something from more than a fifth of the people who may
-// ask for anything, and from three at least, has to be meant.
+// ask for anything, and from three at least or from all of them, has to be
+// meant. What is to end soon is taken as well.
 const (
 	shrinkShare = 5
 	shrinkLeast = 3
+	soon        = 7 * 24 * time.Hour
 )
 
 // A UserChange says what an Apply does to one User.
@@ -34,6 +36,7 @@ type Plan struct {
 	Policy        []policy.Difference `json:"policy,omitempty"`
 	Users         []UserChange        `json:"users,omitempty"` // those that change, by name
 	Impact        policy.Impact       `json:"impact"`
+	Soon          policy.Impact       `json:"soon"`              // the same, in 7 days
 	Loud          string              `json:"loud,omitempty"`    // why everybody will be told
 	Benefit       string              `json:"benefit,omitempty"` // what needs a second administrator
 
@@ -57,8 +60,19 @@ func (p *Plan) Changes() bool { return p.PolicyChanged || len(p.Users) > 0 }
 
 // Shrinks says whether the Plan takes something from so many people that it
 // has to be meant.
-func (p *Plan) Shrinks() bool {
-	return p.Impact.Losing >= shrinkLeast && p.Impact.Losing*shrinkShare > p.Impact.People
+func (p *Plan) Shrinks() bool { return shrinks(p.Impact) || shrinks(p.Soon) }
+
+func shrinks(i policy.Impact) bool {
+	return i.Losing*shrinkShare > i.People && (i.Losing >= shrinkLeast || i.Losing == i.People && i.Losing > 1)
+}
+
+// shrinking says how many people a Plan takes something from, and when.
+func (p *Plan) shrinking() string {
+	i, when := p.Impact, ""
+	if !shrinks(i) {
+		i, when = p.Soon, " within 7 days"
+	}
+	return fmt.Sprintf("%d of the %d people who may ask for something would lose some of it%s", i.Losing, i.People, when)
 }
 
 // ApplyOptions say what an apply may do besides.
@@ -89,7 +103,7 @@ func (p *Plan) Reservation(o ApplyOptions) error {
 	case p.Lacking != nil && !o.Overwrite:
 		return &Reservation{"commands have changed what this file does not say; merge the above into it, or apply with --overwrite to undo them", ErrConflict}
 	case p.Shrinks() && !o.AllowShrink:
-		return &Reservation{fmt.Sprintf("%d of the %d people who may ask for something would lose some of it; if that is meant, apply with --allow-shrink", p.Impact.Losing, p.Impact.People), ErrConflict}
+		return &Reservation{p.shrinking() + "; if that is meant, apply with --allow-shrink", ErrConflict}
 	case p.Benefit != "" && p.was != nil && p.was.Settings.TwoAdmins:
 		return &Reservation{"this benefits you, so another administrator has to apply it (two_admins): " + p.Benefit, ErrDenied}
 	}
@@ -141,6 +155,7 @@ func (a *Admin) Plan(ctx context.Context, file *policy.File, prune bool) (*Plan,
 		}
 	}
 	p.Impact = policy.Effects(was, doc, p.people(stored), now)
+	p.Soon = policy.Effects(was, doc, p.people(stored), now.Add(soon))
 	mine, err := a.mine(ctx, p.state)
 	if err != nil {
 		return nil, err

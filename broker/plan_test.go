@@ -229,6 +229,32 @@ func TestPlanPeople(t *testing.T) {
 	}
 }
 
+// What a plan ends within days is taken from people too; what ends by itself is
+// not the plan's doing.
+func TestPlanEndsSoon(t *testing.T) {
+	w := newWorld(t)
+	admin := w.admin(w.tap)
+	do(t, admin, "user add dora --group dev", "user add emil --group dev", "user add gil --group dev", "user add fay --group dev --until 3d")
+	ends := func(in time.Duration) *broker.Plan {
+		file := rules
+		for _, name := range []string{"dora", "emil", "gil"} {
+			file += fmt.Sprintf("  %s: {groups: [dev], expires: %s}\n", name, w.Now().Add(in).Format(time.RFC3339))
+		}
+		return plan(t, admin, file)
+	}
+	p := ends(24 * time.Hour)
+	if p.Impact.Losing != 0 || p.Soon.Losing != 3 || !p.Shrinks() {
+		t.Errorf("now %+v, soon %+v", p.Impact, p.Soon)
+	}
+	err := admin.Apply(t.Context(), p, broker.ApplyOptions{Overwrite: true})
+	if !errors.Is(err, broker.ErrConflict) || !strings.Contains(err.Error(), "3 of the 6 people who may ask for something would lose some of it within 7 days") {
+		t.Errorf("err = %v", err)
+	}
+	if p := ends(8 * 24 * time.Hour); p.Soon.Losing != 0 || p.Shrinks() {
+		t.Errorf("in more than 7 days: %+v", p.Soon)
+	}
+}
+
 // Whom an authoritative file does not name is switched off.
 func TestPrune(t *testing.T) {
 	w := newWorld(t)

@@ -30,6 +30,12 @@ func (p *program) printPlan(plan *broker.Plan) {
 			fmt.Fprintln(p.stdout, "  "+line)
 		}
 	}
+	if plan.Soon.Losing > plan.Impact.Losing {
+		fmt.Fprintln(p.stdout, "\nIn 7 days, besides what ends by itself:")
+		for _, line := range plan.Soon.Lines(mostNames) {
+			fmt.Fprintln(p.stdout, "  "+line)
+		}
+	}
 	if plan.Loud != "" {
 		fmt.Fprintln(p.stdout, "\nEverybody is told: "+printable(plan.Loud))
 	}
