@@ -255,7 +255,7 @@ func tellReminder(t *testing.T, begin beginning) {
 	w.votes(t, "U4", "approve")
 	w.clock.add(15 * time.Minute)
 	w.passOn(t)
-	has(t, w.thread(t), "⏰ alice still waits for an answer. 1 of 2 approvals so far, by lea. It lapses today at 2:00 PM. To answer: @ida @mia")
+	has(t, w.thread(t), "⏰ alice still waits for an answer on two in prod (111122223333) for 1h. 1 of 2 approvals so far, by lea. It lapses today at 2:00 PM. To answer: @ida @mia")
 	w.votes(t, "U5", "approve")
 	said := w.thread(t)
 	w.clock.add(15 * time.Minute)
@@ -280,7 +280,7 @@ func tellEscalation(t *testing.T, begin beginning) {
 	w.clock.add(15 * time.Minute)
 	w.passOn(t)
 	has(t, w.shows(w.post(t)), "To answer: @lea")
-	has(t, w.thread(t), "⏰ alice still waits for an answer. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @lea")
+	has(t, w.thread(t), "⏰ alice still waits for an answer on rising in prod (111122223333) for 1h. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @lea")
 	if text := w.shows(w.post(t)); strings.Contains(text, "@bob") || strings.Contains(text, "only") {
 		t.Errorf("it has not escalated yet, and two can answer:\n%s", text)
 	}
@@ -288,7 +288,7 @@ func tellEscalation(t *testing.T, begin beginning) {
 	w.clock.add(25 * time.Minute)
 	w.passOn(t)
 	has(t, w.shows(w.post(t)), "To answer: @bob @lea")
-	has(t, w.thread(t), "⏫ Escalated to platform: alice still waits for an answer. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @bob @lea")
+	has(t, w.thread(t), "⏫ Escalated to platform: alice still waits for an answer on rising in prod (111122223333) for 1h. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @bob @lea")
 	if w.post(t).TS != at {
 		t.Error("there is a second message for it")
 	}

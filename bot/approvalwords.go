@@ -263,14 +263,20 @@ func button(action, value, label string, style slack.Style) *slack.ButtonBlockEl
 
 // reminder calls those who may still answer a Request.
 func reminder(t broker.Telling) message {
-	words := fmt.Sprintf("⏰  `%s` still waits for an answer. %s", t.Request.User, howItStands(t.Request))
+	words := "⏰  " + stillWaits(t.Request)
 	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(t)}}
 }
 
 // escalation calls those to whom a Request has escalated, and the others again.
 func escalation(t broker.Telling) message {
-	words := fmt.Sprintf("⏫  Escalated to %s: `%s` still waits for an answer. %s", names(t.Request.Needs.EscalateTo, 5), t.Request.User, howItStands(t.Request))
+	words := fmt.Sprintf("⏫  Escalated to %s: %s", names(t.Request.Needs.EscalateTo, 5), stillWaits(t.Request))
 	return message{text: bare(words), blocks: []slack.Block{section(words), callApprovers(t)}}
+}
+
+// stillWaits says who waits for an answer, on what, and how far that has come.
+func stillWaits(r *broker.Request) string {
+	return fmt.Sprintf("`%s` still waits for an answer on %s in %s for %s. %s",
+		r.User, word(string(r.Role)), accountName(r), span(r.Duration), howItStands(r))
 }
 
 // progress is what the thread of a Request in the approvals channel says of new

@@ -22,10 +22,10 @@ func TestUserGroupsAreCalled(t *testing.T) {
 	has(t, w.shows(w.post(t)), "0 of 2 approvals so far")
 	w.clock.add(15 * time.Minute)
 	w.passOn(t)
-	has(t, w.thread(t), "⏰ alice still waits for an answer. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @sre-leads")
+	has(t, w.thread(t), "⏰ alice still waits for an answer on rising in prod (111122223333) for 1h. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @sre-leads")
 	w.clock.add(25 * time.Minute)
 	w.passOn(t)
-	has(t, w.thread(t), "⏫ Escalated to platform: alice still waits for an answer. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @sre-leads @bob")
+	has(t, w.thread(t), "⏫ Escalated to platform: alice still waits for an answer on rising in prod (111122223333) for 1h. 0 of 2 approvals so far. It lapses today at 2:00 PM. To answer: @sre-leads @bob")
 	w.votes(t, "U4", "approve")
 	has(t, w.shows(w.post(t)), "1 of 2 approvals so far, by lea.", "To answer: @sre-leads @bob")
 }

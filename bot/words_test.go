@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -248,13 +249,17 @@ func TestAloud(t *testing.T) {
 
 // TestTextsAloud holds that what stands beside the blocks of every message that
 // is kept can be read aloud: it is a sentence or more, on one line, without
-// markup and without times that Slack alone can read.
+// markup and without times that Slack alone can read. One that comes unasked, or
+// tells of a Request for the first time, names its role.
 func TestTextsAloud(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join("testdata", "golden", "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts := 0
+	ofRequest := regexp.MustCompile(`^(approval|outcome|progress|request)-|^approvals-(answered|escalated|reminder|waiting)`)
+	besideIt := regexp.MustCompile(`^progress-audit-`) // in the thread below one that names it
+	role := regexp.MustCompile(`prod-admin|prod-readonly|role-n|x'bold'`)
+	texts, named := 0, 0
 	for _, path := range paths {
 		var m struct{ Text string }
 		sent, err := os.ReadFile(path)
@@ -268,8 +273,16 @@ func TestTextsAloud(t *testing.T) {
 		if strings.ContainsAny(m.Text, "\n`*<>") || !strings.Contains(m.Text, " ") {
 			t.Errorf("%s is read as %q", path, m.Text)
 		}
+		name := filepath.Base(path)
+		if !ofRequest.MatchString(name) || besideIt.MatchString(name) {
+			continue
+		}
+		named++
+		if !role.MatchString(m.Text) {
+			t.Errorf("%s is read as %q, without the role", path, m.Text)
+		}
 	}
-	if texts < 150 {
-		t.Errorf("only %d texts", texts)
+	if texts < 150 || named < 80 {
+		t.Errorf("only %d texts, %d of a request", texts, named)
 	}
 }
