@@ -77,7 +77,7 @@ func TestGoldenApproval(t *testing.T) {
 	for i := range 30 {
 		longest.Needs.By = append(longest.Needs.By, policy.GroupName(longName(fmt.Sprintf("group-%02d-", i))))
 	}
-	hostile := guarded("x`*bold*`<!channel>", false, true)
+	hostile := guarded("x`*bold*`<!channel>", false, false)
 	hostile.Ticket, hostile.Reason = "*INC-1*", "first\n✅  *mallory* asks for `root` <!channel> <https://evil.example|Approve> \u202eoops\u202c &amp;"
 	linking := guarded("prod-admin", false, false)
 	linking.TicketLink, linking.Link = ourTicket, ourMessage
@@ -140,6 +140,7 @@ func TestGoldenApproval(t *testing.T) {
 		t.Run(name, func(t *testing.T) { compare(t, "approval-pending-"+name, posted(t, approvalMessage(m))) })
 	}
 	waiting, approved, denied := guarded("prod-admin", false, false), put(broker.StateApproved, nil), put(broker.StateDenied, nil)
+	half := put(broker.StatePending, func(r *broker.Request) { r.Approvals[0].Duration = 0 })
 	revealed, late := put(broker.StateOpen, nil), put(broker.StateOpen, func(r *broker.Request) { r.WindowEnd = noon.Add(10 * time.Minute) })
 	for name, m := range map[string]message{
 		"waiting":            pendingMessage(&waiting, true),
@@ -149,7 +150,7 @@ func TestGoldenApproval(t *testing.T) {
 		"reminder-many":      reminder(asking(&waiting, 25, 0)),
 		"escalated":          escalation(risen),
 		"escalated-many":     escalation(many),
-		"answered-first":     answeredMessage(&waiting, broker.Answer{Yes: true}),
+		"answered-first":     answeredMessage(&half, broker.Answer{Yes: true}),
 		"answered-last":      answeredMessage(&approved, broker.Answer{Yes: true}),
 		"answered-less":      answeredMessage(&approved, broker.Answer{Yes: true, Duration: 30 * time.Minute}),
 		"answered-no":        answeredMessage(&denied, broker.Answer{}),
@@ -167,6 +168,9 @@ func TestGoldenApproval(t *testing.T) {
 			e := broker.Event{
 				Event: name, Time: noon, Actor: "lea", Duration: 7200, ExpiresAt: noon.Add(time.Hour), Rule: broker.RuleChanged,
 				Detail: "*freeze* <!channel>", Outcome: string(broker.FaultAccess), SessionID: "01JDCKQ0000000000000000000", AccessKeyID: "ASIAZZZZZZZZZZZZZZZZ",
+			}
+			if name == broker.EventIssued {
+				e.Actor, e.Rule, e.Path = "alice", policy.RuleApproved, "alice ∈ dev → prod-admin"
 			}
 			compare(t, "progress-"+string(name), posted(t, progress(&waiting, []broker.Notice{{Event: &e}})))
 			compare(t, "progress-audit-"+string(name), posted(t, timeline([]broker.Notice{{Event: &e}})))

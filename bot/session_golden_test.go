@@ -20,7 +20,7 @@ func withSessions(n int, change func(*broker.Request)) broker.Request {
 		for i := range n {
 			s := first
 			s.ID, s.AccessKeyID = fmt.Sprintf("01JDCKQ%019d", i), fmt.Sprintf("ASIA%016d", i)
-			s.ExpiresAt = noon.Add(time.Duration(i+1) * time.Hour)
+			s.ExpiresAt = noon.Add(min(time.Duration(i+1)*time.Hour, r.Duration))
 			r.Sessions = append(r.Sessions, s)
 		}
 		change(r)
@@ -45,37 +45,42 @@ func TestGoldenSessions(t *testing.T) {
 	for i := range many {
 		many[i] = longest
 	}
+	all := []broker.Request{
+		withSessions(2, func(r *broker.Request) {
+			r.State, r.Sessions, r.WindowEnd = broker.StatePending, nil, time.Time{}
+			r.Needs, r.LapsesAt = &policy.Approval{Count: 2}, noon.Add(time.Hour)
+		}),
+		withSessions(2, func(r *broker.Request) {
+			r.State, r.Sessions, r.WindowEnd = broker.StateApproved, nil, time.Time{}
+			r.Needs, r.LapsesAt, r.Approvals = &policy.Approval{Count: 1}, noon.Add(time.Hour), []broker.Approval{{User: "lea", Yes: true}}
+		}),
+		withSessions(3, func(r *broker.Request) {
+			r.Sessions[0].EndAsked, r.Sessions[0].EndedAt = noon, noon
+			r.Sessions[1].EndAsked = noon
+		}),
+		withSessions(7, asIs),
+		withSessions(1, func(r *broker.Request) {
+			r.WindowEnd, r.Sessions[0].ExpiresAt = noon.Add(10*time.Minute), noon.Add(10*time.Minute)
+		}),
+		withSessions(2, func(r *broker.Request) {
+			r.Sessions[0].EndAsked, r.Sessions[0].EndedAt = noon, noon
+			r.Sessions[1].State = broker.SessionFailed
+		}),
+		withSessions(1, func(r *broker.Request) {
+			r.Duration, r.WindowEnd, r.Sessions[0].ExpiresAt, r.Sessions[0].UndeliveredAt = 15*time.Minute, noon, noon, noon
+		}),
+		withSessions(1, func(r *broker.Request) { r.Role = "not-mine-any-more" }),
+	}
+	_, _, which := meant(all, "", noon) // as end and renew say
 	longestRole := readonly()
 	longestRole.Name = longest.Role
 	failing := func(code broker.FaultCode) message {
 		return notEnded(&longest, &broker.Fault{RequestID: longest.ID, Code: code, Err: errors.New("SECRET")}, noon)
 	}
 	for name, m := range map[string]message{
-		"list-none": sessionsMessage(nil, me(readonly()), noon, ""),
-		"list-one":  sessionsMessage([]broker.Request{one}, me(readonly()), noon, ""),
-		"list": sessionsMessage([]broker.Request{
-			withSessions(2, func(r *broker.Request) {
-				r.State, r.Sessions, r.WindowEnd = broker.StatePending, nil, time.Time{}
-				r.Needs, r.LapsesAt = &policy.Approval{Count: 2}, noon.Add(time.Hour)
-			}),
-			withSessions(2, func(r *broker.Request) {
-				r.State, r.Sessions, r.WindowEnd = broker.StateApproved, nil, time.Time{}
-				r.Needs, r.LapsesAt, r.Approvals = &policy.Approval{Count: 1}, noon.Add(time.Hour), []broker.Approval{{User: "lea", Yes: true}}
-			}),
-			withSessions(3, func(r *broker.Request) {
-				r.Sessions[0].EndAsked, r.Sessions[0].EndedAt = noon, noon
-				r.Sessions[1].EndAsked = noon
-			}),
-			withSessions(7, asIs),
-			withSessions(1, func(r *broker.Request) {
-				r.WindowEnd, r.Sessions[0].ExpiresAt = noon.Add(10*time.Minute), noon.Add(10*time.Minute)
-			}),
-			withSessions(1, func(r *broker.Request) { r.Sessions[0].State = broker.SessionFailed }),
-			withSessions(1, func(r *broker.Request) {
-				r.Duration, r.WindowEnd, r.Sessions[0].ExpiresAt, r.Sessions[0].UndeliveredAt = 15*time.Minute, noon, noon, noon
-			}),
-			withSessions(1, func(r *broker.Request) { r.Role = "not-mine-any-more" }),
-		}, me(readonly()), noon, "2 of your requests are open."),
+		"list-none":            sessionsMessage(nil, me(readonly()), noon, ""),
+		"list-one":             sessionsMessage([]broker.Request{one}, me(readonly()), noon, ""),
+		"list":                 sessionsMessage(all, me(readonly()), noon, which),
 		"list-longest":         sessionsMessage(many, me(longestRole), noon, ""),
 		"ended":                endedMessage(&one, "", noon),
 		"ended-one":            endedMessage(&three, three.Sessions[0].ID, noon),
