@@ -21,6 +21,15 @@ var engines = map[string]func(*testing.T, *world) store.Store{
 	"DynamoDB": copyToDynamoDB,
 }
 
+// handles open each of the engines twice, as two processes do.
+var handles = map[string]func(*testing.T, *world) [2]store.Store{
+	"SQLite": func(t *testing.T, w *world) [2]store.Store { return [2]store.Store{w.store, w.open(t)} },
+	"DynamoDB": func(t *testing.T, w *world) [2]store.Store {
+		open := dynamoTable(t, w)
+		return [2]store.Store{open(), open()}
+	},
+}
+
 // A dying store dies at one of the writes of an administrator, before it is
 // done or after.
 type dying struct {

@@ -37,25 +37,18 @@ const (
 // machine's.
 func TestTenThousandDeliveries(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name  string
-		under int // the race detector: scripts/test runs them all without it
-		open  func(*testing.T, *world) [2]store.Store
-	}{
-		{"SQLite", 1_000, func(t *testing.T, w *world) [2]store.Store { return [2]store.Store{w.store, w.open(t)} }},
-		{"DynamoDB", 500, func(t *testing.T, w *world) [2]store.Store {
-			open := dynamoTable(t, w)
-			return [2]store.Store{open(), open()}
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
+	// How many there are under the race detector: scripts/test runs them all
+	// without it.
+	under := map[string]int{"SQLite": 1_000, "DynamoDB": 500}
+	for name, open := range handles {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			deliveries := 10_000
 			switch {
 			case testing.Short():
 				deliveries = 200
 			case raceDetector:
-				deliveries = tt.under
+				deliveries = under[name]
 			}
 			seed := *stormSeed
 			if seed == 0 {
@@ -65,7 +58,7 @@ func TestTenThousandDeliveries(t *testing.T) {
 			w := newWorld(t)
 			w.apply(t, rules+people(stormPeople))
 			s := &storm{world: w, released: map[string][]string{}, refused: map[policy.Rule]int{}, asks: map[string]broker.Ask{}}
-			stores := tt.open(t, w)
+			stores := open(t, w)
 			s.blow(t, stores, fates(seed, deliveries))
 			s.account(t, stores[0])
 			if len(s.released) < deliveries/20 || deliveries >= 10_000 && (s.died == 0 || s.withheld == 0) {
