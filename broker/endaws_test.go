@@ -115,48 +115,53 @@ func TestIAMFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, b, one, two, other := endingAtAWS(t, engines["SQLite"])
-			w.aws.SetFault(func(service, action string) *sandbox.Fault {
-				if service == "iam" && action == "CreatePolicyVersion" {
-					return &fault
-				}
-				return nil
-			})
-			e := broker.Ending{Caller: alice, RequestID: one.Request.ID, Deadline: w.Now().Add(time.Minute)}
-			_, err := b.End(t.Context(), e)
-			code := faultCode(err)
-			if code == "" {
-				t.Fatalf("err = %v", err)
+			for name, engine := range engines {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w, b, one, two, other := endingAtAWS(t, engine)
+					w.aws.SetFault(func(service, action string) *sandbox.Fault {
+						if service == "iam" && action == "CreatePolicyVersion" {
+							return &fault
+						}
+						return nil
+					})
+					e := broker.Ending{Caller: alice, RequestID: one.Request.ID, Deadline: w.Now().Add(time.Minute)}
+					_, err := b.End(t.Context(), e)
+					code := faultCode(err)
+					if code == "" {
+						t.Fatalf("err = %v", err)
+					}
+					for range 2 {
+						w.allows(t, map[string]bool{"one": true, "two": true, "other": true}, one, two, other)
+						w.advance(31 * time.Second)
+						failed := strings.Count(w.journal.String(), string(code))
+						if _, err := b.Due(t.Context()); !errors.Is(err, broker.ErrUnavailable) {
+							t.Errorf("the sweep: %v", err)
+						}
+						if strings.Count(w.journal.String(), string(code)) == failed {
+							t.Errorf("the log does not say that it failed again by %s", code)
+						}
+					}
+					if told := w.teller.ended(); len(told) != 0 {
+						t.Errorf("told %q of an end that has not come", told)
+					}
+					w.aws.SetFault(nil)
+					for range 3 { // each try comes later than the one before
+						w.advance(10 * time.Minute)
+						swept(t, b)
+					}
+					for _, session := range []broker.Issued{one, two} {
+						r, err := b.Ledger.Request(t.Context(), session.Request.ID)
+						if s := sessionOf(r, session.Session.ID); err != nil || s.EndedAt.IsZero() {
+							t.Errorf("session %+v, %v", s, err)
+						}
+					}
+					if got, want := w.teller.ended(), []string{alice.String() + " by alice"}; !slices.Equal(got, want) {
+						t.Errorf("told %q, want %q", got, want)
+					}
+					w.allows(t, map[string]bool{"one": false, "two": false, "other": true}, one, two, other)
+				})
 			}
-			for range 2 {
-				w.allows(t, map[string]bool{"one": true, "two": true, "other": true}, one, two, other)
-				w.advance(31 * time.Second)
-				failed := strings.Count(w.journal.String(), string(code))
-				if _, err := b.Due(t.Context()); !errors.Is(err, broker.ErrUnavailable) {
-					t.Errorf("the sweep: %v", err)
-				}
-				if strings.Count(w.journal.String(), string(code)) == failed {
-					t.Errorf("the log does not say that it failed again by %s", code)
-				}
-			}
-			if told := w.teller.ended(); len(told) != 0 {
-				t.Errorf("told %q of an end that has not come", told)
-			}
-			w.aws.SetFault(nil)
-			for range 3 { // each try comes later than the one before
-				w.advance(10 * time.Minute)
-				swept(t, b)
-			}
-			for _, session := range []broker.Issued{one, two} {
-				r := w.request(t, session.Request.ID)
-				if s := sessionOf(r, session.Session.ID); s.EndedAt.IsZero() {
-					t.Errorf("session %+v", s)
-				}
-			}
-			if got, want := w.teller.ended(), []string{alice.String() + " by alice"}; !slices.Equal(got, want) {
-				t.Errorf("told %q, want %q", got, want)
-			}
-			w.allows(t, map[string]bool{"one": false, "two": false, "other": true}, one, two, other)
 		})
 	}
 }
@@ -244,8 +249,12 @@ func TestManyEndsAtAWS(t *testing.T) {
 				}
 				return calls
 			}
-			if calls := published(); calls >= n {
-				t.Errorf("the boundary was published %d times for %d sessions", calls, n)
+			most := n / 2
+			if n < 150 { // of so few, how many come in time for one publication is chance
+				most = n - 1
+			}
+			if calls := published(); calls > most {
+				t.Errorf("the boundary was published %d times for %d sessions, more than %d", calls, n, most)
 			}
 
 			w.advance(5 * time.Hour)
