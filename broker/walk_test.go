@@ -114,7 +114,7 @@ func (w *walker) asks(who string, d time.Duration) {
 	}
 	issued, err := w.b.Issue(w.t.Context(), ask)
 	w.want(!released(issued), "released at once")
-	q := &walked{who: who, asked: w.role, duration: d, yes: map[string]time.Duration{}, state: broker.StatePending, ended: map[string]bool{}, until: map[string]time.Time{}}
+	q := &walked{who: who, asked: w.role, duration: d, yes: map[string]time.Duration{}, state: broker.StatePending, keys: map[string]string{}, ended: map[string]bool{}, until: map[string]time.Time{}}
 	if why := w.refuses(q); why != "" {
 		w.want(rule(err) == why, "refused by %s: %v", why, err)
 		return
@@ -207,14 +207,14 @@ func (w *walker) opens(q *walked, issued broker.Issued) {
 // issues takes in one more set of credentials.
 func (w *walker) issues(q *walked, issued broker.Issued) {
 	w.want(!issued.Session.ExpiresAt.After(q.window.Add(time.Second)), "past the window")
-	q.sets++
+	q.keys[issued.Session.ID] = issued.Credentials.AccessKeyID
 	q.last, q.unseen = issued, false
 	q.until[issued.Session.ID] = issued.Session.ExpiresAt
 }
 
 // misses has Slack not show the last set.
 func (w *walker) misses(q *walked) {
-	if q.sets == 0 {
+	if len(q.keys) == 0 {
 		return
 	}
 	w.note("%s is not shown", q.id)
@@ -227,7 +227,7 @@ func (w *walker) misses(q *walked) {
 			missed++
 		}
 	}
-	q.unseen = q.unseen || q.sets == missed
+	q.unseen = q.unseen || len(q.keys) == missed
 }
 
 // renews has Bob ask for more of the window.
@@ -399,15 +399,16 @@ func (w *walker) check() {
 				w.want(q.ended[s.ID] == w.ends.denies(s.ID), "AWS denies %s: %v", s.ID, w.ends.denies(s.ID))
 			}
 		}
-		w.want(issued == q.sets, "%d sessions, and %d were released", issued, q.sets)
-		sets += q.sets
+		w.want(issued == len(q.keys), "%d sessions, and %d were released", issued, len(q.keys))
+		sets += len(q.keys)
 	}
 	w.want(len(w.assumed()) == sets, "%d sets were made, and %d released", len(w.assumed()), sets)
 }
 
 // Whatever happens to Requests that need approval, in whatever order, and
 // however the policy changes meanwhile: credentials come of one exactly when
-// they may, and what is ended is denied.
+// they may, what is ended is denied, and the trail tells of all that was
+// released.
 func TestRandomWalks(t *testing.T) {
 	t.Parallel()
 	for name, engine := range engines {
@@ -428,8 +429,9 @@ func TestRandomWalks(t *testing.T) {
 					w.step()
 					w.check()
 				}
+				w.audits()
 				for _, q := range w.requests {
-					released += q.sets
+					released += len(q.keys)
 					came[q.state]++
 				}
 			}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
 	"github.com/starback/starback/sandbox"
@@ -158,8 +160,8 @@ type walked struct {
 	yes      map[string]time.Duration // who approved, and for how much less
 	state    broker.State
 	lapses   time.Time
-	window   time.Time // its end
-	sets     int
+	window   time.Time            // its end
+	keys     map[string]string    // the access key of each set that was released, by its Session
 	last     broker.Issued        // the last set, and
 	unseen   bool                 // whether it, and all before it, may not have been shown
 	claim    time.Time            // until when it can be revealed anew then
@@ -202,4 +204,44 @@ func (q *walked) over(now time.Time) {
 			q.ended[id] = true
 		}
 	}
+}
+
+// audits passes on what is due, and compares the trail with the account: each
+// set that was released has its outcome on the trail, and before that its ask,
+// both of its own Request; and nothing else was issued.
+func (w *walker) audits() {
+	w.t.Helper()
+	w.advance(5 * time.Minute) // whoever held an item has let it go
+	w.sweeps()
+	want := map[[2]string]string{} // access keys, by Request and Session
+	for _, q := range w.requests {
+		w.want(len(w.reads(q).Trail.Events) == 0, "request %s still holds Events", q.id)
+		for session, key := range q.keys {
+			want[[2]string{q.id, session}] = key
+		}
+	}
+	got, asked := map[[2]string]string{}, map[[2]string]bool{}
+	const page = 100
+	for query := (broker.EventQuery{Limit: page}); ; {
+		events, err := w.store.Events(w.t.Context(), query)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, e := range events {
+			of := [2]string{e.RequestID, e.SessionID}
+			switch e.Event {
+			case broker.EventAsked:
+				asked[of] = true
+			case broker.EventIssued:
+				w.want(asked[of] && got[of] == "", "%v is issued on the trail, asked before: %v, issued before: %q", of, asked[of], got[of])
+				got[of] = e.AccessKeyID
+			}
+			query.After = e.ID
+		}
+		if len(events) < page {
+			break
+		}
+	}
+	diff := cmp.Diff(want, got)
+	w.want(diff == "", "what was released, and the trail (-want +got):\n%s", diff)
 }
