@@ -37,7 +37,7 @@ func denyView(metadata string, r *broker.Request) slack.ModalViewRequest {
 	return slack.ModalViewRequest{
 		Type: slack.VTModal, CallbackID: callbackDeny, PrivateMetadata: metadata,
 		Title: plain("Deny a request"), Submit: plain("Deny"), Close: plain("Cancel"),
-		Blocks: slack.Blocks{BlockSet: []slack.Block{section(about), reason.WithOptional(true)}},
+		Blocks: slack.Blocks{BlockSet: []slack.Block{section(about), reason}},
 	}
 }
 

@@ -112,7 +112,7 @@ func tellMoreWaits(t *testing.T, begin beginning) {
 		w.clock.add(time.Second)
 	}
 	w.votes(t, "U5", "deny")
-	if _, err := w.Submit(t.Context(), "U5", w.Views("U5")[0].ID, nil); err != nil {
+	if _, err := w.Submit(t.Context(), "U5", w.Views("U5")[0].ID, map[string]string{"why": "once is enough"}); err != nil {
 		t.Fatal(err)
 	}
 	w.work()
