@@ -193,7 +193,10 @@ func TestCrowdOfAnswers(t *testing.T) {
 						t.Errorf("what is %s was released: %v, %v", after.State, released(issued), err)
 					}
 					want := []string{"request.asked by unknown", "request.pending by bob"}
-					for _, a := range after.Approvals {
+					for i, a := range after.Approvals {
+						if !a.Yes && i < len(after.Approvals)-1 {
+							t.Errorf("a no is not the last of %+v", after.Approvals)
+						}
 						want = append(want, fmt.Sprintf("%s by %s", map[bool]broker.EventName{true: broker.EventApproved, false: broker.EventDeclined}[a.Yes], a.User))
 					}
 					if after.State == broker.StateWithdrawn {

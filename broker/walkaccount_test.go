@@ -213,6 +213,7 @@ func (w *walker) audits() {
 	w.t.Helper()
 	w.advance(5 * time.Minute) // whoever held an item has let it go
 	w.sweeps()
+	swept(w.t, w.b)                // what a sweep closes has Events for the next
 	want := map[[2]string]string{} // access keys, by Request and Session
 	for _, q := range w.requests {
 		w.want(len(w.reads(q).Trail.Events) == 0, "request %s still holds Events", q.id)
