@@ -25,6 +25,7 @@ func TestRequestsThatAreRefused(t *testing.T) { tell(t, story.RequestsThatAreRef
 func TestReplays(t *testing.T)                { tell(t, story.Replays) }
 func TestForms(t *testing.T)                  { tell(t, story.Forms) }
 func TestApproval(t *testing.T)               { tell(t, story.Approval) }
+func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
 
 func TestEnd(t *testing.T) {
 	tell(t, func(h *story.House) {

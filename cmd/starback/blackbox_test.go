@@ -22,6 +22,7 @@ func TestRequestsThatAreRefused(t *testing.T) { tell(t, story.RequestsThatAreRef
 func TestReplays(t *testing.T)                { tell(t, story.Replays) }
 func TestForms(t *testing.T)                  { long(t); tell(t, story.Forms) }
 func TestApproval(t *testing.T)               { tell(t, story.Approval) }
+func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
 
 // TestMainJob is told also of moto, where the machine has it.
 func TestMainJob(t *testing.T) {
