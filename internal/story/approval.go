@@ -70,3 +70,21 @@ func Approval(h *House) {
 		}
 	}
 }
+
+// Void is of a request that waits while an administrator takes away what it
+// needs: the answer that it waits for makes it void, and nothing is minted.
+func Void(h *House) {
+	t := h.T
+	post := h.asks("the disk is full")
+	h.Types("U0CAROL", "admin grant remove prod-guarded --group ops")
+	h.Finds("U0CAROL", true, "grant remove: done.")
+	h.Presses("U0LEA", post, "approve")
+	h.Finds("U0LEA", true, "It is void: its requester may not ask for the role any more.")
+	h.Finds("U0LEA", false, "the disk is full", "It is void: its requester may not ask for the role any more.")
+	h.Finds("U0OLGA", false, "does not hold any more: you may not ask for the role any more.")
+	if n := h.Assumed(); n != 0 {
+		t.Errorf("AWS was asked for %d sessions", n)
+	}
+	h.Stop()
+	h.TrueTrail()
+}
