@@ -26,6 +26,7 @@ func TestReplays(t *testing.T)                { tell(t, story.Replays) }
 func TestForms(t *testing.T)                  { tell(t, story.Forms) }
 func TestApproval(t *testing.T)               { tell(t, story.Approval) }
 func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
+func TestLess(t *testing.T)                   { tell(t, story.Less) }
 func TestVoid(t *testing.T)                   { tell(t, story.Void) }
 
 func TestEnd(t *testing.T) {

@@ -23,6 +23,7 @@ func TestReplays(t *testing.T)                { tell(t, story.Replays) }
 func TestForms(t *testing.T)                  { long(t); tell(t, story.Forms) }
 func TestApproval(t *testing.T)               { tell(t, story.Approval) }
 func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
+func TestLess(t *testing.T)                   { tell(t, story.Less) }
 func TestVoid(t *testing.T)                   { tell(t, story.Void) }
 
 // TestMainJob is told also of moto, where the machine has it.
