@@ -29,6 +29,13 @@ func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
 func TestLess(t *testing.T)                   { tell(t, story.Less) }
 func TestVoid(t *testing.T)                   { tell(t, story.Void) }
 
+func TestSessions(t *testing.T) {
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "Console")
+		story.Sessions(h)
+	})
+}
+
 func TestEnd(t *testing.T) {
 	tell(t, func(h *story.House) {
 		story.AddBoundary(h.AWS, "ReadOnly")

@@ -35,6 +35,14 @@ func TestMainJob(t *testing.T) {
 	})
 }
 
+func TestSessions(t *testing.T) {
+	long(t)
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "Console")
+		story.Sessions(h)
+	})
+}
+
 func TestEnd(t *testing.T) {
 	long(t)
 	tell(t, func(h *story.House) {

@@ -97,3 +97,59 @@ func End(h *House) {
 	h.Stop()
 	h.TrueTrail()
 }
+
+// Sessions is of what somebody has open, and of its buttons: the console and new
+// keys are Sessions of their own, and all end together. Whoever is switched off
+// loses what they hold. The house's prod-console has a boundary.
+func Sessions(h *House) {
+	t := h.T
+	first := h.given("U0BOB", "prod-console")
+	opens := func() sandbox.Message {
+		t.Helper()
+		before := len(Ephemerals(h.Slack.Seen("U0BOB")))
+		h.Types("U0BOB", "sessions")
+		m := h.Answer("U0BOB", before+1)
+		if said := plain(m); !strings.Contains(said, "prod-console in prod (111122223333): ") || !strings.Contains(said, " left, until ") {
+			t.Fatalf("Bob is told\n%s", said)
+		}
+		return m
+	}
+	h.Presses("U0BOB", opens(), "open_console")
+	consoleLink(t, h.Finds("U0BOB", true, "This is a new session. What you had goes on."))
+	h.Presses("U0BOB", opens(), "renew")
+	second := Pasted(t, h.Finds("U0BOB", true, "These are new keys", "AWS_ACCESS_KEY_ID"))
+	issued := h.WaitForTrail("session.issued", 3)
+	if issued[0].RequestID != issued[1].RequestID || issued[0].RequestID != issued[2].RequestID || h.Assumed() != 3 {
+		t.Errorf("AWS was asked for %d sessions, and the trail says %+v", h.Assumed(), issued)
+	}
+	if !h.may(first) || !h.may(second) {
+		t.Errorf("AWS allows the first: %v, the second: %v", h.may(first), h.may(second))
+	}
+	h.Presses("U0BOB", opens(), "end")
+	h.Finds("U0BOB", true, "AWS denies", "everything from now on")
+	if h.may(first) || h.may(second) {
+		t.Errorf("after the end, AWS allows the first: %v, the second: %v", h.may(first), h.may(second))
+	}
+
+	third := h.given("U0BOB", "prod-console")
+	if !h.may(third) {
+		t.Error("what was ended keeps what is new from working")
+	}
+	h.Types("U0CAROL", "admin user disable bob")
+	h.Eventually(func() bool { return !h.may(third) }, "what Bob holds works on")
+	h.Types("U0BOB", "prod-console")
+	h.Finds("U0BOB", true, "Your access to Starback is switched off")
+	h.Types("U0CAROL", "admin user enable bob")
+	h.Finds("U0CAROL", true, "bob: enabled: false → true")
+	h.given("U0BOB", "prod-console")
+	h.Stop()
+	h.TrueTrail()
+}
+
+// given types somebody's command, and returns the keys that they are given.
+func (h *House) given(user, text string) Keys {
+	h.T.Helper()
+	before := len(Ephemerals(h.Slack.Seen(user)))
+	h.Types(user, text)
+	return Pasted(h.T, h.Answer(user, before+1))
+}
