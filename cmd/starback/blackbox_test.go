@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os/exec"
 	"testing"
 	"time"
@@ -95,6 +96,18 @@ func moto(t *testing.T) string {
 	if err != nil {
 		t.Skip("moto_server is not on this machine; the sandbox's AWS stands in for it")
 	}
+	for range 5 { // somebody else may take the free port first
+		if url := motoAt(t, program); url != "" {
+			return url
+		}
+	}
+	t.Fatal("moto does not listen")
+	return ""
+}
+
+// motoAt starts moto on a free port, and returns its URL; empty if it ends.
+func motoAt(t *testing.T, program string) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -106,15 +119,23 @@ func moto(t *testing.T) string {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			conn.Close()
+	ended := make(chan struct{})
+	go func() { _ = server.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = server.Process.Kill(); <-ended })
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
+		select {
+		case <-ended:
+			return ""
+		case <-time.After(100 * time.Millisecond):
+		}
+		res, err := http.Get("http://" + address + "/moto-api/data.json")
+		if err != nil {
+			continue
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusOK { // nobody else has that page
 			return "http://" + address
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("moto does not listen")
-		}
 	}
+	return ""
 }

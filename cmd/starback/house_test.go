@@ -29,6 +29,7 @@ type keeper struct {
 	fill func(*testing.T)             // as applying the test policy does
 
 	kept func(*testing.T) string // all that stands in it
+	file string                  // where it is one
 }
 
 // keepers make a keeper of each engine.
@@ -49,7 +50,7 @@ func onSQLite(t *testing.T) *keeper {
 	t.Helper()
 	folder := t.TempDir()
 	file := filepath.Join(folder, "starback.db")
-	k := &keeper{kept: func(t *testing.T) string { return contents(t, folder) }}
+	k := &keeper{file: file, kept: func(t *testing.T) string { return contents(t, folder) }}
 	k.env = []string{"STARBACK_STORE=file:" + file}
 	k.open = func(t *testing.T) store.Store { return open(t, "file:"+file, store.Options{}) }
 	k.fill = func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,10 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starback/starback/broker"
 	"github.com/starback/starback/internal/faultproxy"
 	"github.com/starback/starback/internal/story"
-	"github.com/starback/starback/store"
 )
 
 // changing is an apply that takes from people, gives to them, and changes the
@@ -119,15 +118,15 @@ func TestApplyKilled(t *testing.T) {
 	}
 }
 
-// TestApplyKilledOnSQLite kills an apply of hundreds of writes as soon as the
+// TestApplyKilledOnSQLite kills an apply of a thousand writes as soon as the
 // file holds so many of them, or a few more.
 func TestApplyKilledOnSQLite(t *testing.T) {
 	long(t)
 	t.Parallel()
-	const people = 300
+	const people = 1000
 	var more strings.Builder
 	for i := range people {
-		fmt.Fprintf(&more, "  other-%03d: {groups: [dev], expires: 2100-01-01}\n", i)
+		fmt.Fprintf(&more, "  other-%04d: {groups: [dev], expires: 2100-01-01}\n", i)
 	}
 	first, apply := applying(t, story.Policy+more.String()), changing(t, more.String())
 	begin := func() *keeper {
@@ -139,7 +138,7 @@ func TestApplyKilledOnSQLite(t *testing.T) {
 		return k
 	}
 	k := begin()
-	db := k.open(t)
+	db := k.raw(t)
 	began, before := written(t, db), rights(t, k)
 	if out, err := k.administer(apply...); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -149,37 +148,47 @@ func TestApplyKilledOnSQLite(t *testing.T) {
 		t.Fatalf("%d writes, from %v to %v", writes, before, after)
 	}
 	halfWay := 0
-	for _, at := range []int64{1, writes / 3, writes / 2} {
+	for _, at := range []int64{1, writes / 3, 1, 1, 1, 1} { // as often as it takes, where the machine is busy
 		k := begin()
 		if killedAfter(t, k, apply, began+at) < began+writes {
 			halfWay++
 		}
 		k.completes(t, apply, before, after)
+		if halfWay == 2 {
+			return
+		}
 	}
 	if halfWay == 0 {
 		t.Error("every apply was quicker than whoever was to kill it")
 	}
 }
 
-// written counts the writes of users and of the policy in a store.
-func written(t *testing.T, db store.Store) int64 {
+// written counts the writes of users and of the policy in the file of a store.
+func written(t *testing.T, db *sql.DB) (n int64) {
 	t.Helper()
-	head, _, err := db.Head(t.Context())
+	err := db.QueryRowContext(t.Context(), `SELECT (SELECT sum(version) FROM users) + (SELECT max(version) FROM policies)`).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := head.Version
-	if err := db.Users(t.Context(), func(u broker.User) bool { n += u.Version; return true }); err != nil {
+	return n
+}
+
+// raw opens the file of a store beside it.
+func (k *keeper) raw(t *testing.T) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+k.file+"?_pragma=busy_timeout(10000)")
+	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // killedAfter starts the program and kills it as soon as the store holds so many
 // writes. It returns how many the store holds then.
 func killedAfter(t *testing.T, k *keeper, args []string, writes int64) int64 {
 	t.Helper()
-	db := k.open(t)
+	db := k.raw(t)
 	cmd := exec.Command(binary, args...)
 	cmd.Env = k.settings()
 	if err := cmd.Start(); err != nil {
