@@ -2,10 +2,6 @@ package cloud_test
 
 import (
 	"errors"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -15,54 +11,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/starback/starback/broker/cloud"
+	"github.com/starback/starback/internal/motolocal"
 )
-
-// startMoto runs moto's AWS, which is not ours, and returns where it listens.
-func startMoto(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("unit tests run no engine")
-	}
-	program, err := exec.LookPath("moto_server")
-	if err != nil {
-		if os.Getenv("STARBACK_REQUIRE_ENGINES") != "" {
-			t.Fatal("moto_server is not on this machine")
-		}
-		t.Skip("moto_server is not on this machine")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := exec.CommandContext(t.Context(), program, "-H", host, "-p", port)
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if answer, err := httpClient.Get("http://" + address + "/moto-api/"); err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return "http://" + address
-			}
-		}
-	}
-	t.Fatal("moto_server did not start within a minute")
-	return ""
-}
 
 // Moto's IAM, in which permissions are not enforced but versions are kept as
 // AWS keeps them, takes what is published.
 func TestPublishInMoto(t *testing.T) {
 	c := cloud.Config{
 		AWS: aws.Config{
-			Region: "eu-west-1", BaseEndpoint: aws.String(startMoto(t)), RetryMaxAttempts: 1,
+			Region: "eu-west-1", BaseEndpoint: aws.String(motolocal.Start(t)),
 			Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""),
 		},
 		Base: "default", Issuer: "https://slack.example/", HTTP: httpClient, Now: func() time.Time { return began },

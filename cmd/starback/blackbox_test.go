@@ -2,16 +2,13 @@ package main
 
 import (
 	"fmt"
-	"net"
-	"net/http"
-	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/starback/starback/internal/faultproxy"
+	"github.com/starback/starback/internal/motolocal"
 	"github.com/starback/starback/internal/story"
 	"github.com/starback/starback/sandbox"
 )
@@ -70,7 +67,7 @@ func awsEnvironment(url string, key sandbox.Key) []string {
 // motoHouse is a house with moto for AWS.
 func motoHouse(t *testing.T, k *keeper) *house {
 	t.Helper()
-	url := moto(t)
+	url := motolocal.Start(t)
 	key := sandbox.Key{AccessKeyID: "AKIAEXAMPLEEXAMPLE00", SecretAccessKey: "moto-accepts-any-secret"}
 	const secret = "moto-base-secret-not-to-be-seen"
 	_, err := ssm.NewFromConfig(story.Client(t, url, key.AccessKeyID, key.SecretAccessKey, "")).PutParameter(t.Context(), &ssm.PutParameterInput{
@@ -84,58 +81,4 @@ func motoHouse(t *testing.T, k *keeper) *house {
 	h := newHouse(t, k, awsEnvironment(wire.URL, key)...) // the last of a name holds
 	h.AWS, h.AWSWire, h.Secrets = nil, wire, []string{secret}
 	return h
-}
-
-// moto starts moto, and returns its URL.
-func moto(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("unit tests start no engines")
-	}
-	program, err := exec.LookPath("moto_server")
-	if err != nil {
-		t.Skip("moto_server is not on this machine; the sandbox's AWS stands in for it")
-	}
-	for range 5 { // somebody else may take the free port first
-		if url := motoAt(t, program); url != "" {
-			return url
-		}
-	}
-	t.Fatal("moto does not listen")
-	return ""
-}
-
-// motoAt starts moto on a free port, and returns its URL; empty if it ends.
-func motoAt(t *testing.T, program string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	listener.Close()
-	server := exec.Command(program, "-H", "127.0.0.1", "-p", port)
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = server.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = server.Process.Kill(); <-ended })
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
-		select {
-		case <-ended:
-			return ""
-		case <-time.After(100 * time.Millisecond):
-		}
-		res, err := http.Get("http://" + address + "/moto-api/data.json")
-		if err != nil {
-			continue
-		}
-		res.Body.Close()
-		if res.StatusCode == http.StatusOK { // nobody else has that page
-			return "http://" + address
-		}
-	}
-	return ""
 }

@@ -25,6 +25,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/starback/starback/internal/freeport"
 )
 
 const (
@@ -130,13 +132,12 @@ func find() (string, error) {
 func runOn(java, folder string) (*engine, error) {
 	ctx, stop := context.WithTimeout(context.Background(), startPatience)
 	defer stop()
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr(ctx)
 	if err != nil {
 		return nil, err
 	}
-	addr := listener.Addr().String()
 	_, port, err := net.SplitHostPort(addr)
-	if err := errors.Join(err, listener.Close()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	// It lives longer than ctx, and ends with its standard input.
@@ -152,12 +153,12 @@ func runOn(java, folder string) (*engine, error) {
 		return nil, err
 	}
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, local.endpoint, nil)
-		if err != nil {
-			return nil, err
+		mine, err := answers(ctx, local.endpoint)
+		if err == nil && mine {
+			return local, nil
 		}
-		if response, err := transport.RoundTrip(request); err == nil {
-			return local, response.Body.Close()
+		if err == nil {
+			return nil, errors.Join(fmt.Errorf("somebody else answers on %s", local.endpoint), local.lifeline.Close())
 		}
 		select {
 		case <-ctx.Done():
@@ -165,4 +166,20 @@ func runOn(java, folder string) (*engine, error) {
 		case <-time.After(startPoll):
 		}
 	}
+}
+
+// answers says whether what answers at a URL is DynamoDB, which refuses whoever
+// does not sign.
+func answers(ctx context.Context, url string) (bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, err
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	said, err := io.ReadAll(response.Body)
+	return strings.Contains(string(said), "MissingAuthenticationToken"), err
 }
