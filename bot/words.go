@@ -138,6 +138,8 @@ func faultWords(code broker.FaultCode) string {
 		return "AWS issued credentials, but Starback could not record that, so they were thrown away unseen. Try again in a minute."
 	case broker.FaultLost:
 		return "This took so long that another worker took it over. Its answer counts; this one was thrown away unseen."
+	case broker.FaultOver:
+		return "The request ended while AWS answered, so the credentials were thrown away unseen."
 	case broker.FaultBase:
 		return "AWS does not accept Starback's own credentials, so nothing was issued. Tell an administrator: the base credentials need a look."
 	case broker.FaultAccess:

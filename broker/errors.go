@@ -73,6 +73,7 @@ const (
 	FaultDirectory      FaultCode = "slack.directory" // Slack could not say who the caller is
 	FaultRecord         FaultCode = "store.record"    // minted, but the outcome could not be recorded: withheld
 	FaultLost           FaultCode = "attempt.lost"    // another worker took the attempt over: withheld
+	FaultOver           FaultCode = "request.over"    // the Request ended while AWS answered: withheld
 	FaultBase           FaultCode = "aws.base"        // Starback's own base credentials are missing or refused
 	FaultAccess         FaultCode = "aws.access"      // AWS refuses the AssumeRole
 	FaultThrottled      FaultCode = "aws.throttled"

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/starback/starback/broker/policy"
@@ -14,8 +15,11 @@ const (
 	recordPause = 100 * time.Millisecond
 )
 
-// errLost says that another worker has taken the attempt over.
-var errLost = errors.New("another worker has taken this attempt over")
+// Why an attempt that AWS answered comes to nothing.
+var (
+	errLost = errors.New("another worker has taken this attempt over")
+	errOver = errors.New("the request ended while AWS answered")
+)
 
 // recordIssued writes that credentials exist. Unless it returns nil they must
 // not be released.
@@ -26,7 +30,7 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 			return errLost // something else was shown meanwhile
 		}
 		if err := r.move(stepIssue); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errOver, err)
 		}
 		if anew {
 			a.endUnseen(r)
@@ -51,15 +55,32 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 		}
 		return nil
 	})
-	if err != nil {
-		code := FaultRecord
-		if errors.Is(err, errLost) {
-			code = FaultLost
-		}
-		a.broker.Journal.Metrics(a.broker.now(), a.id, Metrics{Failures: 1, Failed: string(code)})
-		return &Fault{RequestID: a.id, Code: code, Err: err}
+	if err == nil {
+		return nil
 	}
-	return nil
+	f := &Fault{RequestID: a.id, Code: FaultRecord, Err: err}
+	switch {
+	case errors.Is(err, errOver):
+		f.Code = FaultOver
+	case errors.Is(err, errLost):
+		f.Code = FaultLost
+	}
+	if f.Code == FaultRecord || a.discard(ctx, f.Code, c) != nil {
+		a.broker.Journal.Metrics(a.broker.now(), a.id, Metrics{Failures: 1, Failed: string(f.Code)})
+	}
+	return f
+}
+
+// discard records that credentials which AWS issued are thrown away unseen. An
+// attempt that is not held any more is told of by whoever took it over.
+func (a *attempt) discard(ctx context.Context, why FaultCode, c Credentials) error {
+	return a.record(ctx, EventFailed, func(r *Request, s *Session, e *Event) error {
+		a.claim(r)
+		s.State, s.Outcome = SessionFailed, string(why)
+		e.Outcome = string(why)
+		e.AccessKeyID, e.AssumedRoleID, e.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
+		return nil
+	})
 }
 
 // refuse records a denial and returns it.

@@ -47,13 +47,18 @@ func TestWithdrawnWhileRevealed(t *testing.T) {
 		}
 	}
 	issued, err := w.Reveal(t.Context(), w.reveal(r, "1"))
-	if faultCode(err) != broker.FaultRecord || released(issued) {
+	if faultCode(err) != broker.FaultOver || released(issued) {
 		t.Errorf("released: %v, err = %v", released(issued), err)
 	}
-	if after := w.request(t, r.ID); after.State != broker.StateWithdrawn || after.Sessions[len(after.Sessions)-1].State == broker.SessionIssued {
+	after := w.request(t, r.ID)
+	session := after.Sessions[len(after.Sessions)-1]
+	if after.State != broker.StateWithdrawn || session.State != broker.SessionFailed || session.Outcome != string(broker.FaultOver) || session.AccessKeyID != "" {
 		t.Errorf("request %+v", after)
 	}
-	want := []string{"request.asked by unknown", "request.pending by bob", "approval.given by lea", "request.asked by bob", "request.withdrawn by bob"}
+	if e := after.Trail.Events[len(after.Trail.Events)-1]; e.SessionID != session.ID || e.AccessKeyID == "" || e.ExpiresAt.IsZero() {
+		t.Errorf("what was thrown away is not told of: %+v", e)
+	}
+	want := []string{"request.asked by unknown", "request.pending by bob", "approval.given by lea", "request.asked by bob", "request.withdrawn by bob", "session.failed by bob"}
 	if diff := cmp.Diff(want, w.trailOf(t, w.Broker, r.ID)); diff != "" {
 		t.Errorf("trail (-want +got):\n%s", diff)
 	}
