@@ -28,6 +28,7 @@ func TestApproval(t *testing.T)               { tell(t, story.Approval) }
 func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
 func TestLess(t *testing.T)                   { tell(t, story.Less) }
 func TestVoid(t *testing.T)                   { tell(t, story.Void) }
+func TestReminders(t *testing.T)              { tell(t, story.Reminders) }
 
 func TestSessions(t *testing.T) {
 	tell(t, func(h *story.House) {
@@ -40,6 +41,13 @@ func TestEnd(t *testing.T) {
 	tell(t, func(h *story.House) {
 		story.AddBoundary(h.AWS, "ReadOnly")
 		story.End(h)
+	})
+}
+
+func TestWindows(t *testing.T) {
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "ReadOnly")
+		story.Windows(h)
 	})
 }
 

@@ -23,6 +23,7 @@ func TestApproval(t *testing.T)               { tell(t, story.Approval) }
 func TestShortcuts(t *testing.T)              { tell(t, story.Shortcuts) }
 func TestLess(t *testing.T)                   { tell(t, story.Less) }
 func TestVoid(t *testing.T)                   { tell(t, story.Void) }
+func TestReminders(t *testing.T)              { long(t); tell(t, story.Reminders) }
 
 // TestMainJob is told also of moto, where the machine has it.
 func TestMainJob(t *testing.T) {
@@ -46,6 +47,14 @@ func TestEnd(t *testing.T) {
 	tell(t, func(h *story.House) {
 		story.AddBoundary(h.AWS, "ReadOnly")
 		story.End(h)
+	})
+}
+
+func TestWindows(t *testing.T) {
+	long(t)
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "ReadOnly")
+		story.Windows(h)
 	})
 }
 

@@ -32,7 +32,7 @@ accounts:
   prod: {id: "111122223333"}
 groups:
   dev: {grants: [prod-readonly, prod-console]}
-  ops: {grants: [prod-guarded]}
+  ops: {grants: [prod-guarded, prod-oncall]}
   leads: {}
   platform: {}
 admins: [platform]
@@ -43,6 +43,12 @@ roles:
     max_duration: 4h
     default_duration: 1h
     approval: {by: [leads], count: 2, within: 1h, claim_within: 1h}
+  prod-oncall:
+    account: prod
+    iam_role: starback/ReadOnly
+    max_duration: 4h
+    default_duration: 1h
+    approval: {by: [leads], count: 2, within: 1h, claim_within: 1h, escalate_to: [platform], escalate_after: 20m}
   prod-readonly:
     account: prod
     iam_role: starback/ReadOnly

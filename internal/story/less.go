@@ -62,7 +62,7 @@ func (h *House) chooses(user string, m sandbox.Message, action, value string) sa
 }
 
 // forges sends what a person did once more, signed, as a press of another
-// button, which they may not see.
+// button, which they may not see, or not any more.
 func (h *House) forges(did sandbox.Ack, action, value string) {
 	h.T.Helper()
 	form, err := url.ParseQuery(string(did.Request.Body))

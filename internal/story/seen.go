@@ -142,11 +142,13 @@ func (h *House) Finds(user string, alone bool, words ...string) sandbox.Message 
 }
 
 // Presses has a person press a button of a message.
-func (h *House) Presses(user string, m sandbox.Message, action string) {
+func (h *House) Presses(user string, m sandbox.Message, action string) sandbox.Ack {
 	h.T.Helper()
-	if ack, err := h.Slack.Click(h.T.Context(), user, m, action); err != nil || ack.Problem != "" {
+	ack, err := h.Slack.Click(h.T.Context(), user, m, action)
+	if err != nil || ack.Problem != "" {
 		h.T.Fatalf("%s: %s, %v", action, ack.Problem, err)
 	}
+	return ack
 }
 
 // Channel waits until a channel says something, and returns all that it says.
