@@ -132,6 +132,8 @@ func TestGoldenAdmin(t *testing.T) {
 	removed := broker.User{Name: "carol", ID: "01JDCKQ00000000000000CAR01", Removed: true}
 	off := carol()
 	off.Enabled = false
+	whole := document(t) // with all groups that carol is in
+	whole.Groups["sre"] = policy.Group{Name: "sre"}
 	holders := []policy.Holder{{User: "carol", Path: hold[0].Path, Expires: noon.Add(day)}, {User: "bob", Path: hold[1].Path, Expires: noon.Add(day), NeedsApproval: true}}
 	usage := &broker.UsageError{Command: &broker.Commands[0], Problem: "\"*<!channel>\" is not a user's name."}
 	for name, m := range map[string]message{
@@ -163,18 +165,20 @@ func TestGoldenAdmin(t *testing.T) {
 		"anything-else":  adminProblem(errors.New("SECRET")),
 		"nobody-bound":   adminProblem(nobody{alice}),
 
-		"users-none":       usersMessage(nil, "dev", noon, "starback user list --group dev"),
-		"users":            usersMessage([]broker.User{carol(), robot(), off}, "", noon, "starback user list"),
-		"users-longest":    usersMessage(people(200), "", noon, "starback user list"),
-		"expiring-none":    expiringMessage(nil, "14d", noon),
-		"expiring":         expiringMessage([]broker.User{robot(), carol()}, "60d", noon.Add(2*day)),
-		"expiring-longest": expiringMessage(people(200), "14d", noon),
+		"users-none":       usersMessage(nil, document(t), "dev", noon, "starback user list --group dev"),
+		"users":            usersMessage([]broker.User{carol(), robot(), off}, whole, "", noon, "starback user list"),
+		"users-longest":    usersMessage(people(200), document(t), "", noon, "starback user list"),
+		"expiring-none":    expiringMessage(nil, document(t), "14d", noon),
+		"expiring":         expiringMessage([]broker.User{robot(), carol()}, whole, "60d", noon.Add(2*day)),
+		"expiring-longest": expiringMessage(people(200), document(t), "14d", noon),
 		"user":             userMessage(broker.Membership{User: carol(), Admin: true, Holds: hold, PolicyVersion: 13}, noon),
 		"user-application": userMessage(broker.Membership{User: robot(), Owner: carol(), PolicyVersion: 13}, noon),
 		"user-ownerless":   userMessage(broker.Membership{User: robot(), PolicyVersion: 13}, noon.Add(day)),
 		"user-removed":     userMessage(broker.Membership{User: removed, PolicyVersion: 13}, noon),
-		"user-longest":     userMessage(broker.Membership{User: people(1)[0], Holds: holds(300), PolicyVersion: 13}, noon),
-		"group":            groupMessage("sre-leads", document(t), []broker.User{carol()}, noon),
+		"user-group-gone":  userMessage(broker.Membership{User: carol(), Removed: carol().RemovedGroups(document(t)), PolicyVersion: 13}, noon),
+		"users-group-gone": usersMessage([]broker.User{carol()}, document(t), "", noon, "starback user list"),
+		"user-longest":     userMessage(broker.Membership{User: people(1)[0], Removed: people(1)[0].Groups, Holds: holds(300), PolicyVersion: 13}, noon),
+		"group":            groupMessage("sre-leads", whole, []broker.User{carol()}, noon),
 		"group-longest":    groupMessage("sre-leads", document(t), people(200), noon),
 		"no-group":         noGroup("drv", document(t)),
 		"no-group-forged":  noGroup("*`<!channel>", document(t)),

@@ -166,6 +166,9 @@ func TestGolden(t *testing.T) {
 	for i := range 30 {
 		full.User.Groups = append(full.User.Groups, policy.GroupName(longName(fmt.Sprintf("group-%02d-", i))))
 	}
+	full.Removed = full.User.Groups
+	outlived := me(readonly())
+	outlived.Removed = []policy.GroupName{"sre"}
 	nobody := broker.Me{User: broker.User{Name: "al", Expires: noon.AddDate(0, 3, 0)}, Slack: alice}
 	for name, m := range map[string]message{
 		"help":             helpMessage(""),
@@ -178,6 +181,7 @@ func TestGolden(t *testing.T) {
 		"whoami-shortest":  whoamiMessage(nobody),
 		"whoami":           whoamiMessage(me(strict(t), readonly())),
 		"whoami-longest":   whoamiMessage(full),
+		"whoami-removed":   whoamiMessage(outlived),
 		"foreign-team":     foreignTeam("0123456789ABCDEFGHJK"),
 		"not-taken":        notTaken("0123456789ABCDEFGHJK"),
 		"already-issued":   explain(&broker.AlreadyIssued{RequestID: "0123456789ABCDEFGHJK"}, command{}),

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/starback/starback/broker"
@@ -63,7 +64,7 @@ func roleNames(roles []*policy.Role) []policy.RoleName {
 func whoamiMessage(me broker.Me) message {
 	lines := []string{
 		fmt.Sprintf("You are *%s* to Starback, until %s.", me.User.Name, when(me.User.Expires)),
-		"Groups: " + orNone(names(me.User.Groups, 20)),
+		"Groups: " + orNone(groupWords(me.User.Groups, me.Removed, 20)),
 		"Roles: " + orNone(names(roleNames(me.Roles), 20)),
 	}
 	if me.Admin {
@@ -71,12 +72,29 @@ func whoamiMessage(me broker.Me) message {
 	}
 	m := say(strings.Join(lines, "\n"), fmt.Sprintf("Slack `%s`  ·  policy version %d", me.Slack, me.PolicyVersion))
 	m.text = fmt.Sprintf("You are %s to Starback, until %s. Groups: %s. Roles: %s.", me.User.Name, utc(me.User.Expires),
-		plainNames(me.User.Groups), plainNames(roleNames(me.Roles)))
+		uncoded(groupWords(me.User.Groups, me.Removed, 20)), uncoded(names(roleNames(me.Roles), 20)))
 	return m
 }
 
-func plainNames[T ~string](list []T) string {
-	return orNone(strings.ReplaceAll(names(list, 20), "`", ""))
+// uncoded is a list of names as plain text.
+func uncoded(list string) string { return orNone(strings.ReplaceAll(list, "`", "")) }
+
+// groupWords lists a User's groups, at most most of them, and says which were
+// removed: they are worth nothing.
+func groupWords(groups, removed []policy.GroupName, most int) string {
+	words := make([]string, 0, most+1)
+	for i, g := range groups {
+		if i == most {
+			words = append(words, fmt.Sprintf("and %d more", len(groups)-most))
+			break
+		}
+		word := "`" + string(g) + "`"
+		if slices.Contains(removed, g) {
+			word += " (removed)"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ", ")
 }
 
 func orNone(s string) string {

@@ -89,9 +89,9 @@ func TestAdminListsFit(t *testing.T) {
 			holders[i] = policy.Holder{Path: hold[i].Path, Expires: noon, NeedsApproval: true}
 		}
 		for _, m := range []message{
-			adminHelp(nil), openMessage(proposals(n)), usersMessage(users, "", noon, "starback user list"), expiringMessage(users, "14d", noon),
+			adminHelp(nil), openMessage(proposals(n)), usersMessage(users, doc, "", noon, "starback user list"), expiringMessage(users, doc, "14d", noon),
 			groupsMessage(doc), groupMessage("sre-leads", doc, users, noon), whoCanMessage("prod-admin", holders),
-			userMessage(broker.Membership{User: u, Admin: true, Holds: hold}, noon),
+			userMessage(broker.Membership{User: u, Removed: u.Groups, Admin: true, Holds: hold}, noon),
 		} {
 			checkSafe(rt, answered(rt, m, false), "")
 		}

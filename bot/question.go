@@ -97,13 +97,13 @@ func whoCanMessage(role policy.RoleName, holders []policy.Holder) message {
 }
 
 func (w *Worker) listUsers(ctx context.Context, a *broker.Admin, args []string) (message, error) {
+	_, doc, err := a.Policy(ctx)
+	if err != nil {
+		return message{}, err
+	}
 	var group policy.GroupName
 	cli := "starback user list"
 	if len(args) > 0 {
-		_, doc, err := a.Policy(ctx)
-		if err != nil {
-			return message{}, err
-		}
 		group = policy.GroupName(args[0])
 		if _, ok := doc.Groups[group]; !ok {
 			return noGroup(group, doc), nil
@@ -114,19 +114,19 @@ func (w *Worker) listUsers(ctx context.Context, a *broker.Admin, args []string) 
 	if err != nil {
 		return message{}, err
 	}
-	return usersMessage(users, group, w.Now(), cli), nil
+	return usersMessage(users, doc, group, w.Now(), cli), nil
 }
 
-func usersMessage(users []broker.User, group policy.GroupName, now time.Time, cli string) message {
+func usersMessage(users []broker.User, doc *policy.Document, group policy.GroupName, now time.Time, cli string) message {
 	head := count(len(users), "user", "users")
 	if group != "" {
 		head += " in " + word(string(group))
 	}
-	return listMessage(head+".", userLines(users, now), cli)
+	return listMessage(head+".", userLines(users, doc, now), cli)
 }
 
 // userLines are Users, one a line.
-func userLines(users []broker.User, now time.Time) []string {
+func userLines(users []broker.User, doc *policy.Document, now time.Time) []string {
 	lines := make([]string, len(users))
 	for i, u := range users {
 		lines[i] = "`" + string(u.Name) + "`"
@@ -134,7 +134,7 @@ func userLines(users []broker.User, now time.Time) []string {
 			lines[i] += "  application of `" + string(u.Owner) + "`"
 		}
 		lines[i] += "  " + accessOf(u, now)
-		if groups := names(u.Groups, 5); groups != "" {
+		if groups := groupWords(u.Groups, u.RemovedGroups(doc), 5); groups != "" {
 			lines[i] += "  in " + groups
 		}
 	}
@@ -167,19 +167,23 @@ func (w *Worker) expiring(ctx context.Context, a *broker.Admin, args []string) (
 		}
 		given = args[0]
 	}
+	_, doc, err := a.Policy(ctx)
+	if err != nil {
+		return message{}, err
+	}
 	users, err := a.ListUsers(ctx, broker.UserFilter{Expiring: within})
 	if err != nil {
 		return message{}, err
 	}
-	return expiringMessage(users, given, w.Now()), nil
+	return expiringMessage(users, doc, given, w.Now()), nil
 }
 
-func expiringMessage(users []broker.User, within string, now time.Time) message {
+func expiringMessage(users []broker.User, doc *policy.Document, within string, now time.Time) message {
 	if len(users) == 0 {
 		return say("Nobody's access ends within "+within+".", "")
 	}
 	m := listMessage("The access of "+count(len(users), "user", "users")+" ends within "+within+", or has ended.",
-		userLines(users, now), "starback user list --expiring "+within)
+		userLines(users, doc, now), "starback user list --expiring "+within)
 	m.blocks = append(m.blocks, small("To renew it, type "+adminCommand("user renew USER")+" or "+adminCommand("user renew USER --until WHEN")))
 	return m
 }
@@ -222,7 +226,7 @@ func groupMessage(name policy.GroupName, doc *policy.Document, members []broker.
 		facts = append(facts, "Its members approve requests for "+names(roles, 10))
 	}
 	head := word(string(name)) + ": " + count(len(members), "member", "members") + "."
-	return listMessage(head+"\n"+strings.Join(facts, "\n"), userLines(members, now), "starback group show "+string(name))
+	return listMessage(head+"\n"+strings.Join(facts, "\n"), userLines(members, doc, now), "starback group show "+string(name))
 }
 
 // grantWords lists Grants, at most most of them.

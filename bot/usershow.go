@@ -54,7 +54,7 @@ func userMessage(in broker.Membership, now time.Time) message {
 // userFacts are lines on who a User is.
 func userFacts(in broker.Membership, now time.Time) []string {
 	u := in.User
-	facts := []string{"Groups: " + orNone(names(u.Groups, 10)), "Grants: " + orNone(grantWords(u.Grants, 10))}
+	facts := []string{"Groups: " + orNone(groupWords(u.Groups, in.Removed, 10)), "Grants: " + orNone(grantWords(u.Grants, 10))}
 	if u.IsApp {
 		facts = append(facts, fmt.Sprintf("Application of `%s`, whose access: %s", u.Owner, ownerAccess(in.Owner, now)))
 	} else if !u.Removed {

@@ -92,6 +92,7 @@ func (s *ids) next(now time.Time, entropy io.Reader) string {
 // A Me is what a caller may know of themselves.
 type Me struct {
 	User          User
+	Removed       []policy.GroupName // of the User's Groups, those that were removed since
 	Slack         SlackID
 	Admin         bool
 	Roles         []*policy.Role // those the caller may ask for, by name
@@ -124,6 +125,7 @@ func (b *Broker) Whoami(ctx context.Context, slack SlackID, key string) (Me, err
 	subject := facts.subject()
 	return Me{
 		User:          facts.User,
+		Removed:       facts.User.RemovedGroups(facts.Policy),
 		Slack:         slack,
 		Admin:         policy.IsAdmin(facts.Policy, subject, now),
 		Roles:         policy.Askable(facts.Policy, subject, now),

@@ -18,7 +18,8 @@ import (
 // application's access ends with its owner's, if that comes first.
 type Membership struct {
 	User          User
-	Owner         User // of an application
+	Removed       []policy.GroupName // of the User's Groups, those that were removed since
+	Owner         User               // of an application
 	Admin         bool
 	Holds         []policy.Hold // the Roles they may ask for, by name
 	PolicyVersion int64
@@ -37,7 +38,7 @@ func (a *Admin) User(ctx context.Context, name policy.UserName) (Membership, err
 	if err != nil {
 		return Membership{}, err
 	}
-	m := Membership{User: u, PolicyVersion: head.Version}
+	m := Membership{User: u, Removed: u.RemovedGroups(doc), PolicyVersion: head.Version}
 	if m.Owner, err = a.owner(ctx, u); err != nil || doc == nil {
 		return m, err
 	}

@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"crypto/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,5 +58,46 @@ func TestApplicationsEndWithTheirOwners(t *testing.T) {
 	}
 	if reviewed != 5 { // alice's three, and one of each application
 		t.Errorf("%d rows are reviewed", reviewed)
+	}
+}
+
+// Somebody is in a group that is removed: it is told from the others until they
+// are taken out of it, and worth nothing.
+func TestRemovedGroups(t *testing.T) {
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := engine(t, w)
+			admin := broker.NewAdmin(s, w.Now, rand.Reader, root)
+			in := func(groups, removed []policy.GroupName, held bool) {
+				t.Helper()
+				m, err := admin.User(t.Context(), "alice")
+				if err != nil {
+					t.Fatal(err)
+				}
+				me, err := w.at(s).Whoami(t.Context(), alice, "1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				holders, err := admin.WhoCan(t.Context(), "readonly2")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(m.User.Groups, groups) || !slices.Equal(m.Removed, removed) || !slices.Equal(me.Removed, removed) {
+					t.Errorf("in %v, of which %v and %v were removed", m.User.Groups, m.Removed, me.Removed)
+				}
+				holds := slices.ContainsFunc(m.Holds, func(h policy.Hold) bool { return h.Role.Name == "readonly2" })
+				may := slices.ContainsFunc(me.Roles, func(r *policy.Role) bool { return r.Name == "readonly2" })
+				if holds != held || may != held || (len(holders) == 1) != held {
+					t.Errorf("readonly2 is held: %v, %v, %v; want %v", holds, may, holders, held)
+				}
+			}
+			do(t, admin, "group add data", "grant add readonly2 --group data", "group add-member data alice")
+			in([]policy.GroupName{"data", "dev"}, nil, true)
+			do(t, admin, "group remove data")
+			in([]policy.GroupName{"data", "dev"}, []policy.GroupName{"data"}, false)
+			do(t, admin, "group remove-member data alice")
+			in([]policy.GroupName{"dev"}, nil, false)
+		})
 	}
 }

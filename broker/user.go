@@ -62,6 +62,17 @@ func (u User) Subject(owner User) policy.Subject {
 	return s
 }
 
+// RemovedGroups returns those of u's Groups that d lacks. They were removed, and
+// are worth nothing unless a rollback brings them back.
+func (u User) RemovedGroups(d *policy.Document) (removed []policy.GroupName) {
+	for _, g := range u.Groups {
+		if d == nil || groupThere(d, g) != nil {
+			removed = append(removed, g)
+		}
+	}
+	return removed
+}
+
 // ends returns when u's access ends: an application's with its owner's, which is
 // zero where nobody is known to answer for it, at the latest.
 func (u User) ends(owners time.Time) time.Time {

@@ -65,9 +65,13 @@ func offered(ctx context.Context, a *broker.Admin, kind string, args []string) (
 	}
 	switch kind {
 	case "USER":
+		_, doc, err := a.Policies.Head(ctx)
+		if err != nil {
+			return nil, err
+		}
 		users, err := a.ListUsers(ctx, broker.UserFilter{})
 		for _, u := range users {
-			offer(string(u.Name), listed(u.Groups))
+			offer(string(u.Name), groupWords(u.Groups, u.RemovedGroups(doc)))
 		}
 		return offers, err
 	case "GROUP", "ROLE":

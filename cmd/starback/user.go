@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,20 +25,29 @@ type userView struct {
 	Enabled   bool               `json:"enabled"`
 	Removed   bool               `json:"removed,omitempty"`
 	Expires   time.Time          `json:"expires"`
-	Groups    []policy.GroupName `json:"groups"`
+	Groups    []policy.GroupName `json:"groups"` // those that there are
 	Grants    []policy.Grant     `json:"grants"`
 	Slack     string             `json:"slack,omitempty"`
 	Email     string             `json:"email,omitempty"`
 	Manual    []string           `json:"changed_by_commands,omitempty"` // what a policy file may lack
 	CreatedAt time.Time          `json:"created_at"`
 	Tokens    []tokenView        `json:"tokens"`
+
+	// Groups that were removed while the User was in them: worth nothing, unless
+	// a rollback brings them back.
+	RemovedGroups []policy.GroupName `json:"removed_groups,omitempty"`
 }
 
-func viewUser(u broker.User) userView {
+func viewUser(u broker.User, removed []policy.GroupName) userView {
 	v := userView{
 		Name: u.Name, ID: u.ID, Owner: u.Owner, Enabled: u.Enabled, Removed: u.Removed, Expires: u.Expires,
-		Groups: append([]policy.GroupName{}, u.Groups...), Grants: append([]policy.Grant{}, u.Grants...),
+		Groups: []policy.GroupName{}, Grants: append([]policy.Grant{}, u.Grants...), RemovedGroups: removed,
 		Slack: u.Slack.String(), Email: u.Email, Manual: u.Manual, CreatedAt: u.CreatedAt, Tokens: []tokenView{},
+	}
+	for _, g := range u.Groups {
+		if !slices.Contains(removed, g) {
+			v.Groups = append(v.Groups, g)
+		}
 	}
 	for _, t := range u.Tokens {
 		v.Tokens = append(v.Tokens, viewToken(u.Name, t))
@@ -89,11 +99,11 @@ func (p *program) userListCommand() *cobra.Command {
 		return nil
 	}
 	return p.onStore(cmd, func(ctx context.Context, a *broker.Admin, _ []string) error {
-		if f.Group != "" {
-			_, doc, err := a.Policy(ctx)
-			if err != nil {
-				return err
-			}
+		_, doc, err := a.Policies.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if f.Group != "" && doc != nil {
 			if err := known("group", f.Group, doc.Groups); err != nil {
 				return err
 			}
@@ -102,15 +112,28 @@ func (p *program) userListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p.printUsers(users, *asJSON)
+		p.printUsers(users, doc, *asJSON)
 		return nil
 	})
 }
 
-func (p *program) printUsers(users []broker.User, asJSON bool) {
+// groupWords lists the groups that a User is in, and says which were removed.
+func groupWords(groups, removed []policy.GroupName) string {
+	words := make([]string, len(groups))
+	for i, g := range groups {
+		words[i] = string(g)
+		if slices.Contains(removed, g) {
+			words[i] += " (removed)"
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func (p *program) printUsers(users []broker.User, doc *policy.Document, asJSON bool) {
 	views, rows := []userView{}, [][]string{}
 	for _, u := range users {
-		views = append(views, viewUser(u))
+		removed := u.RemovedGroups(doc)
+		views = append(views, viewUser(u, removed))
 		account := u.Slack.String()
 		switch {
 		case u.IsApp:
@@ -118,7 +141,7 @@ func (p *program) printUsers(users []broker.User, asJSON bool) {
 		case account == "":
 			account = u.Email
 		}
-		rows = append(rows, []string{string(u.Name), p.userState(u), userEnd(u), listed(u.Groups), account})
+		rows = append(rows, []string{string(u.Name), p.userState(u), userEnd(u), groupWords(u.Groups, removed), account})
 	}
 	switch {
 	case asJSON:
@@ -164,7 +187,7 @@ func (p *program) userShowCommand() *cobra.Command {
 				Admin         bool       `json:"admin"`
 				MayAskFor     []holdView `json:"may_ask_for"`
 				PolicyVersion int64      `json:"policy_version"`
-			}{viewUser(m.User), m.Admin, holds, m.PolicyVersion})
+			}{viewUser(m.User, m.Removed), m.Admin, holds, m.PolicyVersion})
 			return nil
 		}
 		p.printCard(p.userCard(m))
@@ -193,7 +216,7 @@ func (p *program) userCard(m broker.Membership) card {
 	c.add("state", state)
 	c.add("until", userEnd(u))
 	c.add("application of", string(u.Owner))
-	c.add("groups", listed(u.Groups))
+	c.add("groups", groupWords(u.Groups, m.Removed))
 	c.add("grants", grantWords(u.Grants))
 	c.add("slack", u.Slack.String())
 	c.add("e-mail", u.Email)
