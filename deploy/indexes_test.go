@@ -74,7 +74,7 @@ func named(kind ast.Expr, name string) bool {
 // functionsIn are the functions of a package, without its tests.
 func functionsIn(t *testing.T, folder string) (all []*ast.FuncDecl) {
 	t.Helper()
-	for _, file := range filesIn(t, folder) {
+	for _, file := range filesIn(t, token.NewFileSet(), folder) {
 		for _, d := range file.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok {
 				all = append(all, fn)
@@ -85,7 +85,7 @@ func functionsIn(t *testing.T, folder string) (all []*ast.FuncDecl) {
 }
 
 // filesIn are the files of a package, without its tests.
-func filesIn(t *testing.T, folder string) (all []*ast.File) {
+func filesIn(t *testing.T, fset *token.FileSet, folder string) (all []*ast.File) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
@@ -95,7 +95,7 @@ func filesIn(t *testing.T, folder string) (all []*ast.File) {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"encoding/json"
-	"go/ast"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,29 +24,6 @@ var scopes = map[string][]string{
 	"PublishViewContext":   nil,
 	"UpdateMessageContext": {"chat:write"},
 	"UpdateViewContext":    nil,
-}
-
-// called are the methods of Slack's Web API that bot calls: those of the field
-// api of its Client.
-func called(t *testing.T) []string {
-	t.Helper()
-	found := map[string]bool{}
-	for _, file := range filesIn(t, "../bot") {
-		ast.Inspect(file, func(n ast.Node) bool {
-			method, ok := n.(*ast.SelectorExpr)
-			if !ok {
-				return true
-			}
-			if on, ok := method.X.(*ast.SelectorExpr); ok && on.Sel.Name == "api" {
-				found[method.Sel.Name] = true
-			}
-			return true
-		})
-	}
-	if len(found) < 5 {
-		t.Fatalf("only %d calls of Slack's are found in bot", len(found))
-	}
-	return slices.Sorted(maps.Keys(found))
 }
 
 // A manifest is a Slack app's, as far as the tests look at it.
