@@ -16,8 +16,11 @@ import (
 func swept(t *testing.T, b *broker.Broker) {
 	t.Helper()
 	for range 3 {
-		if _, err := b.Due(t.Context()); err != nil {
-			t.Fatal(err)
+		for more := true; more; {
+			var err error
+			if more, err = b.Due(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
