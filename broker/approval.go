@@ -205,7 +205,7 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 			return r.void(b, d, now)
 		}
 		if rule := mayNotAnswer(role, input, facts, *r); rule != "" {
-			return nil, b.refuseAside(ctx, EventAnswerDenied, r.ID, ans.Caller, facts, policy.Decision{Rule: rule}, now)
+			return nil, b.refuseAside(ctx, EventAnswerDenied, r.ID, caller{slack: ans.Caller}, facts, policy.Decision{Rule: rule}, now)
 		}
 		r.Needs = r.ApprovalNow(facts.Policy)
 		given := Approval{
@@ -245,7 +245,8 @@ func (b *Broker) Answer(ctx context.Context, ans Answer) (Request, error) {
 
 // acting identifies somebody who acts on a Request that is there already.
 func (b *Broker) acting(ctx context.Context, slack SlackID, id string, deadline, now time.Time) (Facts, error) {
-	if err := b.tooMany(id, caller{slack: slack}, now); err != nil {
+	who := caller{slack: slack}
+	if err := b.admit(ctx, id, &who, now); err != nil {
 		return Facts{}, err
 	}
 	if !now.Before(deadline) {
@@ -261,7 +262,7 @@ func (b *Broker) acting(ctx context.Context, slack SlackID, id string, deadline,
 		}
 	}
 	if refused != nil {
-		return Facts{}, b.refuseAside(ctx, EventAnswerDenied, id, slack, facts, *refused, now)
+		return Facts{}, b.refuseAside(ctx, EventAnswerDenied, id, who, facts, *refused, now)
 	}
 	return facts, nil
 }
@@ -311,7 +312,7 @@ func (b *Broker) Withdraw(ctx context.Context, slack SlackID, id string, deadlin
 	}
 	return b.step(ctx, id, now, func(r *Request) (*Event, error) {
 		if r.UserID != facts.User.ID {
-			return nil, b.refuseAside(ctx, EventAnswerDenied, id, slack, facts, policy.Decision{Rule: RuleNotYours}, now)
+			return nil, b.refuseAside(ctx, EventAnswerDenied, id, caller{slack: slack}, facts, policy.Decision{Rule: RuleNotYours}, now)
 		}
 		if r.State != StatePending && r.State != StateApproved {
 			return nil, &Settled{Request: *r}

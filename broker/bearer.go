@@ -27,18 +27,28 @@ func (c caller) identify(ctx context.Context, b *Broker, now time.Time) (Facts, 
 	return b.identifyToken(ctx, c, now)
 }
 
-// identifyToken finds whose a Token is. What Slack says of the User, or of an
+// find looks up whose the caller's Token is, and says whether anybody has it,
+// good or not.
+func (c *caller) find(ctx context.Context, b *Broker) (known bool, err error) {
+	id := c.tokenID()
+	if id == "" {
+		return false, nil
+	}
+	if c.found, err = b.Tokens.IdentifyToken(ctx, id); err != nil {
+		return false, err
+	}
+	return !c.found.User.Removed && c.found.User.token(c.token) != nil, nil
+}
+
+// identifyToken checks a Token that was found. What Slack says of the User, or of an
 // application's Owner, binds here too: whoever may not ask in Slack may not ask
 // with a Token.
 func (b *Broker) identifyToken(ctx context.Context, c caller, now time.Time) (Facts, *policy.Decision, error) {
-	facts, err := b.Tokens.IdentifyToken(ctx, c.tokenID())
-	if err != nil {
-		return Facts{}, nil, err
-	}
+	facts := c.found
 	token := facts.User.token(c.token)
 	switch {
-	case token == nil || facts.User.Removed:
-		return Facts{Policy: facts.Policy, PolicyVersion: facts.PolicyVersion}, denyIdentity(RuleTokenUnknown), nil
+	case token == nil:
+		return Facts{}, denyIdentity(RuleTokenUnknown), nil
 	case !token.RevokedAt.IsZero():
 		return facts, denyIdentity(RuleTokenRevoked), nil
 	case !token.Live(now):
@@ -50,6 +60,52 @@ func (b *Broker) identifyToken(ctx context.Context, c caller, now time.Time) (Fa
 		return facts, refused, err
 	}
 	return facts, nil, b.used(ctx, facts.User, found.ID, now)
+}
+
+// unrecorded returns why an ask was not recorded. The bearer of a Token that is
+// not good is told that, and nothing of what came of the same ask before.
+func (a *attempt) unrecorded(ctx context.Context, who caller, recordErr, identifyErr error) error {
+	refused := a.unusable()
+	switch {
+	case who.token.IsZero(), errors.As(recordErr, new(*Fault)):
+		return recordErr
+	case identifyErr != nil:
+		return &Fault{RequestID: a.id, Code: faultCode(identifyErr), Err: identifyErr}
+	case refused != nil:
+		return a.broker.refuseAside(ctx, EventDenied, a.id, who, a.facts, *refused, a.began)
+	}
+	return recordErr
+}
+
+// unusable returns the Decision against a caller who may not use Starback at
+// all, or nil.
+func (a *attempt) unusable() *policy.Decision {
+	if a.refused != nil {
+		return a.refused
+	}
+	return a.facts.unusable(a.began)
+}
+
+// WhoBears is Whoami for the bearer of a Token.
+func (b *Broker) WhoBears(ctx context.Context, token Secret, key string) (Me, error) {
+	who := caller{token: token}
+	if err := who.check(key); err != nil {
+		return Me{}, err
+	}
+	return b.me(ctx, &who, requestID(who.String(), "lookup", key), b.now())
+}
+
+// Asked returns a Request that was asked with a Token to its bearer. Any other is
+// ErrNotFound.
+func (b *Broker) Asked(ctx context.Context, token Secret, id string) (Request, error) {
+	who, now := caller{token: token}, b.now()
+	if err := who.check(id); err != nil {
+		return Request{}, err
+	}
+	if _, err := b.me(ctx, &who, id, now); err != nil {
+		return Request{}, err
+	}
+	return b.theirs(ctx, id, who, now)
 }
 
 // answerable checks the standing, in Slack, of the person whose Token it is, or

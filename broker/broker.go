@@ -94,6 +94,8 @@ type Me struct {
 	User          User
 	Removed       []policy.GroupName // of the User's Groups, those that were removed since
 	Slack         SlackID
+	Token         *Token    // what the caller bears; nil in Slack
+	Ends          time.Time // when the User's access ends: an application's with its owner's
 	Admin         bool
 	Roles         []*policy.Role // those the caller may ask for, by name
 	PolicyVersion int64
@@ -104,29 +106,32 @@ type Me struct {
 // Whoami answers who the caller is and what they may ask for. Somebody who may
 // not use Starback gets a *Refusal.
 func (b *Broker) Whoami(ctx context.Context, slack SlackID, key string) (Me, error) {
-	now := b.now()
-	asked := caller{slack: slack}
-	id := requestID(asked.String(), "lookup", key)
-	if err := b.tooMany(id, asked, now); err != nil {
+	who := caller{slack: slack}
+	return b.me(ctx, &who, requestID(who.String(), "lookup", key), b.now())
+}
+
+// me is Whoami for either kind of caller.
+func (b *Broker) me(ctx context.Context, who *caller, id string, now time.Time) (Me, error) {
+	if err := b.admit(ctx, id, who, now); err != nil {
 		return Me{}, err
 	}
-	facts, refused, err := b.identify(ctx, slack, now)
+	facts, refused, err := who.identify(ctx, b, now)
 	if err != nil {
 		return Me{}, &Fault{RequestID: id, Code: faultCode(err), Err: err}
 	}
 	if refused == nil {
-		if d, ok := policy.Usable(facts.Policy, facts.subject(), now); !ok {
-			refused = &d
-		}
+		refused = facts.unusable(now)
 	}
 	if refused != nil {
-		return Me{}, b.refuseAside(ctx, EventLookupDenied, id, slack, facts, *refused, now)
+		return Me{}, b.refuseAside(ctx, EventLookupDenied, id, *who, facts, *refused, now)
 	}
 	subject := facts.subject()
 	return Me{
 		User:          facts.User,
 		Removed:       facts.User.RemovedGroups(facts.Policy),
-		Slack:         slack,
+		Slack:         who.slack,
+		Token:         facts.Token,
+		Ends:          facts.User.ends(facts.Owner.Expires),
 		Admin:         policy.IsAdmin(facts.Policy, subject, now),
 		Roles:         policy.Askable(facts.Policy, subject, now),
 		PolicyVersion: facts.PolicyVersion,
@@ -134,13 +139,29 @@ func (b *Broker) Whoami(ctx context.Context, slack SlackID, key string) (Me, err
 	}, nil
 }
 
-// tooMany refuses a caller that asks for more than anybody types, before
-// anything is stored for it. The log alone tells of it.
-func (b *Broker) tooMany(id string, c caller, now time.Time) error {
-	if b.asks.allow(c.String(), now) {
-		return nil
+// admit lets a caller in, before anything is stored for them: not one that asks
+// for more than anybody types, and no Token that nobody has. Whoever guesses
+// Tokens, or knows the ID of one, so neither fills the store nor uses up what its
+// bearer may ask.
+func (b *Broker) admit(ctx context.Context, id string, who *caller, now time.Time) error {
+	if !who.token.IsZero() {
+		known, err := who.find(ctx, b)
+		if err != nil {
+			return &Fault{RequestID: id, Code: FaultStore, Err: err}
+		}
+		if !known {
+			return b.turnAway(id, *who, RuleTokenUnknown, now)
+		}
 	}
-	d := policy.Decision{Effect: policy.Deny, Rule: RuleRate}
+	if !b.asks.allow(who.String(), now) {
+		return b.turnAway(id, *who, RuleRate, now)
+	}
+	return nil
+}
+
+// turnAway refuses a caller of whom nothing is stored. The log alone tells of it.
+func (b *Broker) turnAway(id string, c caller, rule policy.Rule, now time.Time) error {
+	d := policy.Decision{Effect: policy.Deny, Rule: rule}
 	b.Journal.Audit(Event{
 		ID: b.newID(now), Event: EventLookupDenied, Time: now, RequestID: id, Slack: c.slack.String(), TokenID: c.tokenID(),
 		Actor: ActorUnknown, Decision: d.Effect.String(), Rule: d.Rule,
@@ -149,9 +170,9 @@ func (b *Broker) tooMany(id string, c caller, now time.Time) error {
 }
 
 // refuseAside records a refusal that changes no Request, and returns it.
-func (b *Broker) refuseAside(ctx context.Context, name EventName, id string, caller SlackID, f Facts, d policy.Decision, now time.Time) error {
+func (b *Broker) refuseAside(ctx context.Context, name EventName, id string, who caller, f Facts, d policy.Decision, now time.Time) error {
 	e := Event{
-		ID: b.newID(now), Event: name, Time: now, RequestID: id, Slack: caller.String(),
+		ID: b.newID(now), Event: name, Time: now, RequestID: id, Slack: who.slack.String(), TokenID: who.tokenID(),
 		Actor: actor(f.User), Decision: d.Effect.String(), Rule: d.Rule, PolicyVersion: f.PolicyVersion,
 	}
 	if err := b.Archive.Append(ctx, []Event{e}); err != nil {

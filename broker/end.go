@@ -41,7 +41,7 @@ func (b *Broker) End(ctx context.Context, e Ending) (Request, error) {
 			mine = err == nil && u.ID == r.UserID && u.IsApp && u.Owner == facts.User.Name
 		}
 		if !mine {
-			return b.refuseAside(ctx, EventAnswerDenied, r.ID, e.Caller, facts, policy.Decision{Rule: RuleNotYours}, now)
+			return b.refuseAside(ctx, EventAnswerDenied, r.ID, caller{slack: e.Caller}, facts, policy.Decision{Rule: RuleNotYours}, now)
 		}
 		return nil
 	})

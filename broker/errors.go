@@ -120,6 +120,18 @@ func (a *AlreadyIssued) Error() string {
 // Unwrap returns ErrConflict.
 func (a *AlreadyIssued) Unwrap() error { return ErrConflict }
 
+// A KeyReused answers an ask that has the key of another, and wants something
+// else. It wraps ErrInvalid.
+type KeyReused struct{ RequestID string }
+
+// Error describes the case for logs.
+func (k *KeyReused) Error() string {
+	return fmt.Sprintf("request %s: the same key with another content: %v", k.RequestID, ErrInvalid)
+}
+
+// Unwrap returns ErrInvalid.
+func (k *KeyReused) Unwrap() error { return ErrInvalid }
+
 // A Busy answers a Request that another worker is carrying out now. Come back
 // at Until, when its lease has ended. It wraps ErrConflict.
 type Busy struct {

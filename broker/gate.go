@@ -13,19 +13,19 @@ const RuleNotAdmin policy.Rule = "admin.none"
 // AsAdmin returns the Admin through which the caller, who must be an
 // administrator now, administers. Everybody else gets a *Refusal, which is
 // recorded; a failure is a *Fault. It is asked for anew at every command.
-func (b *Broker) AsAdmin(ctx context.Context, caller SlackID, key string) (*Admin, error) {
-	me, err := b.Whoami(ctx, caller, key)
+func (b *Broker) AsAdmin(ctx context.Context, slack SlackID, key string) (*Admin, error) {
+	me, err := b.Whoami(ctx, slack, key)
 	if err != nil {
 		return nil, err
 	}
 	if !me.Admin {
-		id := requestID(caller.String(), "lookup", key)
+		id := requestID(slack.String(), "lookup", key)
 		refused := policy.Decision{Effect: policy.Deny, Rule: RuleNotAdmin}
-		return nil, b.refuseAside(ctx, EventLookupDenied, id, caller, Facts{User: me.User, PolicyVersion: me.PolicyVersion}, refused, b.now())
+		return nil, b.refuseAside(ctx, EventLookupDenied, id, caller{slack: slack}, Facts{User: me.User, PolicyVersion: me.PolicyVersion}, refused, b.now())
 	}
 	return &Admin{
 		Users: b.Users, Identities: b.Identities, Policies: b.Policies, Proposals: b.Proposals, Tokens: b.Tokens, Archive: b.Archive,
-		Now: b.Now, Entropy: b.Entropy, Author: Author{Name: string(me.User.Name), User: me.User.Name, Slack: caller},
+		Now: b.Now, Entropy: b.Entropy, Author: Author{Name: string(me.User.Name), User: me.User.Name, Slack: slack},
 		ids: &b.ids, wake: b.wake,
 	}, nil
 }

@@ -62,18 +62,22 @@ func (b *Broker) Issue(ctx context.Context, ask Ask) (Issued, error) {
 	if err := ask.check(); err != nil {
 		return Issued{}, err
 	}
-	if err := b.tooMany(a.id, ask.caller(), a.began); err != nil {
+	who := ask.caller()
+	if err := b.admit(ctx, a.id, &who, a.began); err != nil {
 		return Issued{}, err
 	}
-	if err := a.start(ctx, ask.caller(), func(ctx context.Context) error { return a.recordAsk(ctx, ask) }); err != nil {
+	if err := a.start(ctx, who, func(ctx context.Context) error { return a.recordAsk(ctx, ask) }); err != nil {
 		return Issued{}, err
 	}
 	return a.carryOut(ctx)
 }
 
-// An AskAgain wants another Session in the window of an open Request.
+// An AskAgain wants another Session of a Request that is there already.
 type AskAgain struct {
+	// Caller asks through Slack, or Token stands for whose it is: exactly one.
+	// The Request must be of that account, or of that very Token.
 	Caller    SlackID
+	Token     Secret
 	RequestID string
 	Key       string // the surface's own id of this one ask
 	Deadline  time.Time
@@ -83,14 +87,29 @@ type AskAgain struct {
 // same steps and the same rules as the first. Its errors are Issue's; a
 // Request that is not the caller's is ErrNotFound.
 func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
+	return b.again(ctx, ask, func(Request, time.Time) kind { return further })
+}
+
+// again issues another Session of a Request, of the kind that kindOf says.
+func (b *Broker) again(ctx context.Context, ask AskAgain, kindOf func(Request, time.Time) kind) (Issued, error) {
 	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), kind: further}
-	if ask.Key == "" || len(ask.Key) > maxKey {
-		return Issued{}, fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
-	}
-	if err := b.tooMany(a.id, caller{slack: ask.Caller}, a.began); err != nil {
+	who := caller{slack: ask.Caller, token: ask.Token}
+	if err := who.check(ask.Key); err != nil {
 		return Issued{}, err
 	}
-	if err := a.start(ctx, caller{slack: ask.Caller}, func(ctx context.Context) error { return a.recordAgain(ctx, ask.Caller) }); err != nil {
+	if err := b.admit(ctx, a.id, &who, a.began); err != nil {
+		return Issued{}, err
+	}
+	if err := a.start(ctx, who, func(ctx context.Context) error {
+		r, err := b.theirs(ctx, a.id, who, a.began)
+		if err != nil {
+			return err
+		}
+		if a.kind = kindOf(r, a.began); a.kind == revealing {
+			return a.recordReveal(ctx, r)
+		}
+		return a.recordAgain(ctx, who, r)
+	}); err != nil {
 		return Issued{}, err
 	}
 	return a.carryOut(ctx)
@@ -98,13 +117,10 @@ func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
 
 // check refuses an ask that could not be recorded as it is.
 func (a Ask) check() error {
+	if err := a.caller().check(a.Key); err != nil {
+		return err
+	}
 	switch {
-	case a.Caller.IsZero() == a.Token.IsZero():
-		return fmt.Errorf("no one caller: %w", ErrInvalid)
-	case !a.Token.IsZero() && a.caller().tokenID() == "":
-		return fmt.Errorf("that is not a token of Starback's: %w", ErrInvalid)
-	case a.Key == "" || len(a.Key) > maxKey:
-		return fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
 	case a.Role == "" || len(a.Role) > 64:
 		return fmt.Errorf("no usable role name: %w", ErrInvalid)
 	case a.Duration < 0:
@@ -146,8 +162,9 @@ type attempt struct {
 	metrics  Metrics // of the way to AWS's answer, for the line of what came of it
 }
 
-// start identifies the caller and records the ask, side by side. Without the
-// record nothing goes on; with it, a failure to identify is recorded too.
+// start identifies the caller and records the ask, side by side; a Token first
+// one, then the other. Without the record nothing goes on; with it, a failure to
+// identify is recorded too.
 func (a *attempt) start(ctx context.Context, who caller, record func(context.Context) error) error {
 	b := a.broker
 	var identifyErr error
@@ -158,11 +175,19 @@ func (a *attempt) start(ctx context.Context, who caller, record func(context.Con
 		a.facts, a.refused, identifyErr = who.identify(ctx, b, a.began)
 		a.metrics.Identify = b.now().Sub(a.began)
 	}()
+	recording := a.began
+	if !who.token.IsZero() { // which must be good to be told of a Request
+		<-done
+		if refused := a.unusable(); identifyErr == nil && refused != nil && a.kind != first {
+			return b.refuseAside(ctx, EventDenied, a.id, who, a.facts, *refused, a.began)
+		}
+		recording = b.now()
+	}
 	recordErr := record(ctx)
-	a.metrics.Ask = b.now().Sub(a.began)
+	a.metrics.Ask = b.now().Sub(recording)
 	<-done
 	if recordErr != nil {
-		return recordErr
+		return a.unrecorded(ctx, who, recordErr, identifyErr)
 	}
 	if !a.began.Before(a.deadline) {
 		return a.fail(ctx, &Fault{Code: FaultExpiredRequest, Err: errors.New("the deadline has passed")})
@@ -201,41 +226,43 @@ func (a *attempt) recordAsk(ctx context.Context, ask Ask) error {
 	case !isConflict(err) || stored.Version == 0:
 		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
 	case stored.Hash != r.Hash:
-		return fmt.Errorf("request %s: the same key with another content: %w", a.id, ErrInvalid)
+		return &KeyReused{RequestID: a.id}
 	}
 	return a.takeOver(ctx, stored)
 }
 
 // recordAgain adds a Session to an open Request, or finds what came of it
 // before.
-func (a *attempt) recordAgain(ctx context.Context, caller SlackID) error {
-	b := a.broker
-	r, err := a.theirs(ctx, caller)
-	if err != nil {
-		return err
-	}
+func (a *attempt) recordAgain(ctx context.Context, who caller, r Request) error {
 	if r.session(a.key) != nil {
 		return a.takeOver(ctx, r)
 	}
 	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
-		return b.refuseAside(ctx, EventDenied, a.id, caller, Facts{User: User{Name: r.User}}, policy.Decision{Rule: RuleWindowEnding}, a.began)
+		return a.broker.refuseAside(ctx, EventDenied, a.id, who, Facts{User: User{Name: r.User}}, policy.Decision{Rule: RuleWindowEnding}, a.began)
 	}
 	return a.addSession(ctx, r, EventAsked)
 }
 
-// theirs reads the Request, which must be the caller's own.
-func (a *attempt) theirs(ctx context.Context, slack SlackID) (Request, error) {
-	r, err := a.broker.Ledger.Request(ctx, a.id)
-	if err == nil && r.Slack != slack {
+// theirs reads a Request, which must be the caller's own: of their account, or
+// of their very Token. The bearer of a Token who names another is recorded.
+func (b *Broker) theirs(ctx context.Context, id string, who caller, now time.Time) (Request, error) {
+	r, err := b.Ledger.Request(ctx, id)
+	if err == nil && (r.Slack != who.slack || r.TokenID != who.tokenID()) {
 		err = ErrNotFound
 	}
-	if errors.Is(err, ErrNotFound) {
-		return Request{}, fmt.Errorf("request %s: %w", a.id, ErrNotFound)
+	switch {
+	case err == nil:
+		return r, nil
+	case !errors.Is(err, ErrNotFound):
+		return Request{}, &Fault{RequestID: id, Code: FaultStore, Err: err}
+	case !who.token.IsZero():
+		var refused *Refusal
+		err := b.refuseAside(ctx, EventLookupDenied, id, who, who.found, policy.Decision{Rule: RuleNotYours}, now)
+		if !errors.As(err, &refused) {
+			return Request{}, err
+		}
 	}
-	if err != nil {
-		return Request{}, &Fault{RequestID: a.id, Code: FaultStore, Err: err}
-	}
-	return r, nil
+	return Request{}, fmt.Errorf("request %s: %w", id, ErrNotFound)
 }
 
 // takeOver carries on with an ask that was recorded before, if it is

@@ -47,6 +47,7 @@ func TestErrors(t *testing.T) {
 		{&broker.Fault{RequestID: "R", Code: "aws", Err: cause}, "request R: aws: the cause", []error{broker.ErrUnavailable, cause}},
 		{&broker.Fault{Code: "aws", Err: cause}, "aws: the cause", []error{broker.ErrUnavailable, cause}},
 		{&broker.AlreadyIssued{RequestID: "R"}, "request R: finished already: conflict", []error{broker.ErrConflict}},
+		{&broker.KeyReused{RequestID: "R"}, "request R: the same key with another content: invalid", []error{broker.ErrInvalid}},
 		{&broker.Busy{RequestID: "R"}, "request R: in progress: conflict", []error{broker.ErrConflict}},
 		{&broker.Patience{After: 2 * time.Second}, "asked to wait 2s", []error{broker.ErrUnavailable}},
 	}

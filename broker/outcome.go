@@ -286,6 +286,9 @@ func (b *Broker) Undelivered(ctx context.Context, issued Issued) error {
 		AccessKeyID: issued.Session.AccessKeyID, Outcome: "undelivered",
 		Detail: "The credentials were issued, but Slack did not confirm that it showed them. They may not have been seen.",
 	}
+	if r.TokenID != "" {
+		e.TokenID, e.Detail = r.TokenID, "The credentials were issued, but the application was gone before it had them. They may not have been seen."
+	}
 	for try := 1; ; try++ {
 		next := r.clone()
 		if !next.undelivered(issued.Session.ID, now) {

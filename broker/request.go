@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -56,6 +57,20 @@ func (a Ask) caller() caller { return caller{slack: a.Caller, token: a.Token} }
 type caller struct {
 	slack SlackID
 	token Secret
+	found Facts // of the Token, once it was looked up
+}
+
+// check refuses what is no one caller, and a key that could not be kept.
+func (c caller) check(key string) error {
+	switch {
+	case c.slack.IsZero() == c.token.IsZero():
+		return fmt.Errorf("no one caller: %w", ErrInvalid)
+	case !c.token.IsZero() && c.tokenID() == "":
+		return fmt.Errorf("that is not a token of Starback's: %w", ErrInvalid)
+	case key == "" || len(key) > maxKey:
+		return fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
+	}
+	return nil
 }
 
 // String names the caller, without the secret of a Token. A Token that has not

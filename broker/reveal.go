@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,28 +22,24 @@ const claimWithin = time.Hour
 // A Request of which nothing was shown, approved or not, is revealed anew until
 // RevealUntil: its window begins again, and what was not shown is ended.
 func (b *Broker) Reveal(ctx context.Context, ask AskAgain) (Issued, error) {
-	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), kind: revealing}
-	if ask.Key == "" || len(ask.Key) > maxKey {
-		return Issued{}, fmt.Errorf("no usable idempotency key: %w", ErrInvalid)
-	}
-	who := caller{slack: ask.Caller}
-	if err := b.tooMany(a.id, who, a.began); err != nil {
-		return Issued{}, err
-	}
-	if err := a.start(ctx, who, func(ctx context.Context) error { return a.recordReveal(ctx, ask.Caller) }); err != nil {
-		return Issued{}, err
-	}
-	return a.carryOut(ctx)
+	return b.again(ctx, ask, func(Request, time.Time) kind { return revealing })
+}
+
+// Use issues whatever a Request has to give now: it is Reveal for one that was
+// approved, or of which nothing was shown, and IssueAgain for one that is open.
+func (b *Broker) Use(ctx context.Context, ask AskAgain) (Issued, error) {
+	return b.again(ctx, ask, func(r Request, now time.Time) kind {
+		if r.State == StateOpen && !now.Before(r.RevealUntil()) {
+			return further
+		}
+		return revealing
+	})
 }
 
 // recordReveal adds the first Session to an approved Request, or finds what
 // came of it before. Of any number at once, one is added.
-func (a *attempt) recordReveal(ctx context.Context, slack SlackID) error {
+func (a *attempt) recordReveal(ctx context.Context, r Request) error {
 	b := a.broker
-	r, err := a.theirs(ctx, slack)
-	if err != nil {
-		return err
-	}
 	if r.late(a.began) { // whoever began in time and died comes too late as well
 		_, err := b.lapse(ctx, a.id, a.began)
 		return err

@@ -238,6 +238,15 @@ type Facts struct {
 	PolicyVersion int64
 }
 
+// unusable returns the Decision against a caller who may not use Starback at
+// all, or nil.
+func (f Facts) unusable(now time.Time) *policy.Decision {
+	if d, ok := policy.Usable(f.Policy, f.subject(), now); !ok {
+		return &d
+	}
+	return nil
+}
+
 // subject returns what a Decision needs to know of the caller.
 func (f Facts) subject() policy.Subject {
 	s := f.User.Subject(f.Owner)

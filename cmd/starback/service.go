@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/starback/starback/api"
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/cloud"
@@ -25,6 +26,10 @@ import (
 const (
 	sweepEvery   = 5 * time.Second
 	shutdownTime = 20 * time.Second // for what is being done when the program is told to stop
+	// writeTime is for an answer from when its request has come in: more than
+	// the lease of what may be issued for it, so that what was recorded as issued
+	// can still be answered.
+	writeTime = broker.LeaseFor + 5*time.Second
 )
 
 // A service is everything that serve runs, put together.
@@ -35,6 +40,7 @@ type service struct {
 	slack  *bot.Client
 	broker *broker.Broker
 	front  *bot.Front
+	api    http.Handler
 	jobs   *drain
 	socket *bot.Socket // nil: Slack comes over HTTP
 }
@@ -70,6 +76,7 @@ func (s *service) assemble(cfg config.Config, awsCfg aws.Config, out io.Writer) 
 	if s.front, err = parts.Front(cfg, s.jobs, s.store, version(), out); err != nil {
 		return err
 	}
+	s.api = api.New(api.Config{Broker: p.Broker, Version: version(), Now: time.Now, Entropy: rand.Reader, Log: p.Log})
 	if !cfg.AppToken.IsZero() {
 		s.socket = bot.NewSocket(s.front, cfg.BotToken, cfg.AppToken, cfg.SlackAPI, config.HTTPClient(), p.Log)
 	}
@@ -82,6 +89,7 @@ func (s *service) run(ctx context.Context, listener net.Listener, more map[strin
 	defer s.store.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/slack/", s.front)
+	mux.Handle(api.Prefix, s.api)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /readyz", s.readiness())
 	for path, handler := range more {
@@ -89,7 +97,7 @@ func (s *service) run(ctx context.Context, listener net.Listener, more map[strin
 	}
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		WriteTimeout: writeTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 
