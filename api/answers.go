@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -16,7 +17,13 @@ import (
 type secret struct{ broker.Secret }
 
 // MarshalJSON implements json.Marshaler.
-func (s secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.Reveal()) }
+func (s secret) MarshalJSON() ([]byte, error) {
+	var out bytes.Buffer
+	to := json.NewEncoder(&out)
+	to.SetEscapeHTML(false) // a link stays one that can be copied
+	err := to.Encode(s.Reveal())
+	return out.Bytes(), err
+}
 
 // Schema implements huma.SchemaProvider.
 func (secret) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeString} }

@@ -47,17 +47,18 @@ type server struct {
 }
 
 // These settings are huma's own, for all of a program: an error is a problem of
-// ours, and the name of a field is written as it is here.
+// ours, the name of a field is written as it is here, and a list is never null.
 func init() {
 	huma.NewError = malformed
 	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
 }
 
 // New returns the interface, to be mounted at Prefix. It panics if its own
 // description of the operations makes no sense.
 func New(c Config) http.Handler {
 	s := &server{Config: c, mux: http.NewServeMux()}
-	described := humago.New(operations{s.mux, s}, huma.Config{
+	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			Info: &huma.Info{
 				Title: "Starback", Version: c.Version,
@@ -72,7 +73,9 @@ func New(c Config) http.Handler {
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
 		DefaultFormat: "application/json",
-	})
+	}
+	config.AllowAdditionalPropertiesByDefault = true // of an answer, which may come to say more
+	described := humago.New(operations{s.mux, s}, config)
 	s.register(described)
 	description, err := json.Marshal(described.OpenAPI())
 	if err != nil {

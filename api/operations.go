@@ -69,12 +69,16 @@ const (
 
 type askInput struct {
 	Key  string `header:"Idempotency-Key" maxLength:"255" pattern:"^[ -~]+$" doc:"Of this one ask, whenever it is sent again"`
-	Body struct {
-		Role     policy.RoleName `json:"role" minLength:"1" maxLength:"64"`
-		Duration string          `json:"duration,omitempty" maxLength:"16" doc:"Hours and minutes, as in 1h30m; without it, the role's default"`
-		Ticket   string          `json:"ticket,omitempty" maxLength:"200" doc:"One word"`
-		Reason   string          `json:"reason,omitempty" maxLength:"799"`
-	}
+	Body ask
+}
+
+// ask is the body of an ask. What is not named here is refused.
+type ask struct {
+	_        struct{}        `additionalProperties:"false"`
+	Role     policy.RoleName `json:"role" minLength:"1" maxLength:"64"`
+	Duration string          `json:"duration,omitempty" maxLength:"16" doc:"Hours and minutes, as in 1h30m; without it, the role's default"`
+	Ticket   string          `json:"ticket,omitempty" maxLength:"200" doc:"One word"`
+	Reason   string          `json:"reason,omitempty" maxLength:"799"`
 }
 
 type output[T any] struct{ Body T }

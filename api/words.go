@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
@@ -233,6 +234,23 @@ func wrongField(name string) *problem {
 // fieldName is what a field could be called, as far as it is told back.
 var fieldName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
 
+// fieldOf is which field, or header, huma found something wrong with. What it has
+// missed it names in its words alone.
+func fieldOf(err error) (field string) {
+	found, ok := err.(huma.ErrorDetailer)
+	if !ok {
+		return "body"
+	}
+	d := found.ErrorDetail()
+	if _, err := fmt.Sscanf(d.Message, validation.MsgExpectedRequiredProperty, &field); err == nil {
+		return field
+	}
+	if _, inside, ok := strings.Cut(d.Location, "."); ok {
+		return inside
+	}
+	return d.Location
+}
+
 // malformed is huma.NewError: what is told of a request that huma did not take.
 // Its own words are not told, and nothing of what was sent, but for the name of a
 // field that there is not.
@@ -250,15 +268,9 @@ func malformed(status int, _ string, errs ...error) huma.StatusError {
 	default:
 		return newProblem(codeInternal, "Something went wrong here, and nothing was issued. Ask again in a minute.")
 	}
-	name := "body"
+	field := "body"
 	if len(errs) > 0 {
-		if at, ok := errs[0].(huma.ErrorDetailer); ok {
-			name = at.ErrorDetail().Location
-		}
-	}
-	_, field, inside := strings.Cut(name, ".")
-	if !inside {
-		field = name
+		field = fieldOf(errs[0])
 	}
 	p := wrongField(field)
 	switch {

@@ -87,11 +87,11 @@ type AskAgain struct {
 // same steps and the same rules as the first. Its errors are Issue's; a
 // Request that is not the caller's is ErrNotFound.
 func (b *Broker) IssueAgain(ctx context.Context, ask AskAgain) (Issued, error) {
-	return b.again(ctx, ask, func(Request, time.Time) kind { return further })
+	return b.again(ctx, ask, func(Request, time.Time) (kind, error) { return further, nil })
 }
 
 // again issues another Session of a Request, of the kind that kindOf says.
-func (b *Broker) again(ctx context.Context, ask AskAgain, kindOf func(Request, time.Time) kind) (Issued, error) {
+func (b *Broker) again(ctx context.Context, ask AskAgain, kindOf func(Request, time.Time) (kind, error)) (Issued, error) {
 	a := &attempt{broker: b, began: b.now(), deadline: ask.Deadline, id: ask.RequestID, key: digest(ask.RequestID, ask.Key), kind: further}
 	who := caller{slack: ask.Caller, token: ask.Token}
 	if err := who.check(ask.Key); err != nil {
@@ -105,10 +105,14 @@ func (b *Broker) again(ctx context.Context, ask AskAgain, kindOf func(Request, t
 		if err != nil {
 			return err
 		}
-		if a.kind = kindOf(r, a.began); a.kind == revealing {
+		switch a.kind, err = kindOf(r, a.began); {
+		case err != nil:
+			return err
+		case a.kind == revealing:
 			return a.recordReveal(ctx, r)
+		default:
+			return a.recordAgain(ctx, who, r)
 		}
-		return a.recordAgain(ctx, who, r)
 	}); err != nil {
 		return Issued{}, err
 	}

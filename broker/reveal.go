@@ -22,17 +22,22 @@ const claimWithin = time.Hour
 // A Request of which nothing was shown, approved or not, is revealed anew until
 // RevealUntil: its window begins again, and what was not shown is ended.
 func (b *Broker) Reveal(ctx context.Context, ask AskAgain) (Issued, error) {
-	return b.again(ctx, ask, func(Request, time.Time) kind { return revealing })
+	return b.again(ctx, ask, func(Request, time.Time) (kind, error) { return revealing, nil })
 }
 
 // Use issues whatever a Request has to give now: it is Reveal for one that was
 // approved, or of which nothing was shown, and IssueAgain for one that is open.
+// One that is over, or waits, is *Settled.
 func (b *Broker) Use(ctx context.Context, ask AskAgain) (Issued, error) {
-	return b.again(ctx, ask, func(r Request, now time.Time) kind {
-		if r.State == StateOpen && !now.Before(r.RevealUntil()) {
-			return further
+	return b.again(ctx, ask, func(r Request, now time.Time) (kind, error) {
+		switch {
+		case r.State == StateClosed:
+			return 0, &Settled{Request: r}
+		case r.State == StateOpen && !now.Before(r.RevealUntil()):
+			return further, nil
+		default:
+			return revealing, nil
 		}
-		return revealing
 	})
 }
 
