@@ -26,7 +26,7 @@ func changing(t *testing.T) (apply []string) {
 	changed := story.Policy
 	for _, edit := range [][2]string{
 		{"dev: {grants: [prod-readonly, prod-console]}", "dev: {grants: [prod-readonly]}\n  watch: {grants: [prod-console]}"},
-		{"ops: {grants: [prod-guarded]}", "ops: {grants: [prod-readonly]}"},
+		{"ops: {grants: [prod-guarded, prod-oncall]}", "ops: {grants: [prod-readonly]}"},
 		{"alice: {slack: T0TEST/U0ALICE, groups: [dev]", "alice: {slack: T0TEST/U0ALICE, groups: [watch]"},
 		{"bob: {slack: T0TEST/U0BOB, groups: [dev]", "bob: {slack: T0TEST/U0BOB, groups: [dev], grants: [prod-console]"},
 		{"olga: {slack: T0TEST/U0OLGA, groups: [ops]", "olga: {slack: T0TEST/U0OLGA, groups: [watch]"},
