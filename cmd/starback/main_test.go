@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -17,37 +16,36 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	os.Exit(testMain(m))
+	code, err := testMain(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
-func testMain(m *testing.M) int {
-	if filepath.Base(os.Args[0]) != "starback" { // as itself, not as a story's command
-		// Most tests do nothing but wait, for a lease or a time-out: many more can
-		// run at once than there are processors. -parallel still decides.
-		if err := flag.Set("test.parallel", "16"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		folder, err := os.MkdirTemp("", "starback-test-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(folder)
-		binary = filepath.Join(folder, "starback-built")
-		build := exec.Command("go", "build", "-o", binary, ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
+// testMain runs the tests with the program built, which stories call starback.
+func testMain(m *testing.M) (int, error) {
+	// Most tests do nothing but wait, for a lease or a time-out: many more can
+	// run at once than there are processors. -parallel still decides.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		return 0, err
 	}
-	testscript.Main(m, map[string]func(){
-		"starback": func() {
-			os.Exit(run(context.Background(), os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
-		},
-	})
-	return 0
+	folder, err := os.MkdirTemp("", "starback-test-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(folder)
+	binary = filepath.Join(folder, "starback")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	if err := os.Setenv("PATH", folder+string(filepath.ListSeparator)+os.Getenv("PATH")); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
 }
 
 // TestStories plays the command line's stories.
