@@ -126,10 +126,23 @@ func TestAdminCommands(t *testing.T) {
 		{"admins remove second", []string{"✅ `admins remove`: done."}},
 		{"admins remove second", []string{"`admins remove`: it was so already"}},
 		{"admins remove platform", []string{"That cannot be done."}},
-		{"group add-member data gwen", []string{"✅ `group add-member`: done."}},
+		{"group add-member data gwen dana", []string{"✅ `group add-member`: done."}},
+		{"grant add prod-readonly --group data", []string{"✅ `grant add`: done."}},
 		{"group remove data --message ‘nobody’s left’", []string{"✅ `group remove`: done."}},
 		{"user show gwen", []string{"Groups: `data` (removed), `sre`"}},
 		{"group remove data", []string{"`group remove`: it was so already"}},
+		{"policy preview 8", []string{
+			"Rolling back to version 8 would change this. Nothing was changed yet.", "the removed group data comes back, with its members dana, gwen",
+			"dana gains prod-readonly", "would be told:* The removed group data comes back.", "`/starback admin policy rollback 8`",
+		}},
+		{"policy preview 9", []string{"Rolling back to version 9 would change nothing: it is so already."}},
+		{"policy preview x", []string{"\"x\" is not the number of a version."}},
+		{"policy preview 99", []string{"There is no version 99 of the policy"}},
+		{"policy rollback 8", []string{
+			"✅ `policy rollback`: done.", "the removed group data comes back, with its members dana, gwen", "dana gains prod-readonly",
+			"is told:* The removed group data comes back.", "Policy version 10",
+		}},
+		{"group remove data", []string{"✅ `group remove`: done."}},
 		{"admins add second --message 'for a moment'", []string{"done.", "admins.second"}},
 		{"policy rollback 2", []string{"✅ `policy rollback`: done."}},
 		{"policy rollback 99", []string{"There is no version 99 of the policy"}},
@@ -206,15 +219,16 @@ func TestAdminCommands(t *testing.T) {
 	all = strings.Join(messages[len(before):], "\n")
 	has(t, all, "A user was removed for good: `hank`", "An access token was revoked: `ci-deploy`", "The policy was put back to an older version",
 		"it’s time", "# ⚠️ A user was changed: alice @here This benefits its author alice: alice gains prod-admin.")
-	has(t, all, "The members of", "is another account in Slack from now on")
-	if n := strings.Count(all, "@here"); n != 4 {
+	has(t, all, "# ⚠️ The policy was put back to an older version (version 10) @here The removed group data comes back. "+
+		"the removed group data comes back, with its members dana, gwen; dana gains prod-readonly; groups.data: added", "The members of", "is another account in Slack from now on")
+	if n := strings.Count(all, "@here"); n != 5 {
 		t.Errorf("everybody is called %d times", n)
 	}
 }
 
 // adminWords are the words of every command, sorted, from what help lists.
 func adminWords() []string {
-	words := []string{"can", "who-can", "user show", "user list", "expiring", "group show", "group list", "policy history", "changes", "change confirm", "change reject",
+	words := []string{"can", "who-can", "user show", "user list", "expiring", "group show", "group list", "policy history", "policy preview", "changes", "change confirm", "change reject",
 		"end session", "end user", "end role"}
 	for _, c := range broker.Commands {
 		words = append(words, string(c.Op))

@@ -123,10 +123,16 @@ func TestGoldenAdmin(t *testing.T) {
 		Change: broker.Change{Op: broker.OpUserRemove, Users: []policy.UserName{"carol"}}, Detail: []string{"carol: enabled: true → false; removed"},
 		Bereft: []string{"carol answers for these applications, which lose their access too: ci-deploy, nightly"}, PolicyVersion: 13,
 	}
+	rollback := broker.Done{
+		Change: broker.Change{Op: broker.OpRollback, Version: 12}, PolicyVersion: 13, Loud: "The removed group data comes back.",
+		Detail: []string{"the removed group data comes back, with its members alice, bob", "alice and bob gain prod-readonly", "groups.data: added"},
+	}
 	many := done
 	for i := range 200 {
 		many.Detail = append(many.Detail, fmt.Sprintf("groups.%s.grants.%d: added", longName("g"), i))
 	}
+	long := many
+	long.Change = rollback.Change
 	waits := proposal(1)
 	hold := holds(3)
 	removed := broker.User{Name: "carol", ID: "01JDCKQ00000000000000CAR01", Removed: true}
@@ -146,6 +152,10 @@ func TestGoldenAdmin(t *testing.T) {
 		"done-owner":        doneMessage(owner),
 		"done-already":      doneMessage(broker.Done{Change: done.Change, Same: true}),
 		"done-waits":        doneMessage(broker.Done{Change: done.Change, Proposal: &waits}),
+		"preview":           previewMessage(rollback, ""),
+		"preview-waits":     previewMessage(rollback, "alice gains prod-admin"),
+		"preview-longest":   previewMessage(long, ""),
+		"preview-same":      previewMessage(broker.Done{Change: rollback.Change, Same: true}, ""),
 		"confirmed":         confirmedMessage(done, proposal(1).ID),
 		"confirmed-before":  confirmedBefore(proposal(1).ID),
 		"confirmed-in-vain": notCarriedOut(fmt.Errorf("there is no group *x* (%w)", broker.ErrNotFound), proposal(1).ID),

@@ -43,6 +43,7 @@ var questions = []question{
 	{"group show", "GROUP", 1, 1, "A group: its grants, its members, and what it is for", "group show sre", (*Worker).showGroup},
 	{"group list", "", 0, 0, "The groups", "group list", (*Worker).listGroups},
 	{"policy history", "", 0, 0, "The newest versions of the policy", "policy history", (*Worker).history},
+	{"policy preview", "VERSION", 1, 1, "What rolling back to a version would change, and for whom", "policy preview 12", (*Worker).preview},
 	{"end session", "ID", 1, 1, "End a session before its time, by its ID or its access key ID", "end session ASIAQ7XK2M9QXDEXAMPL", (*Worker).endAny},
 	{"end user", "USER", 1, 1, "End all sessions that a user has open", "end user alice", (*Worker).endUser},
 	{"end role", "ROLE", 1, 1, "End all sessions of a role, whoever has them", "end role prod-admin", (*Worker).endRole},
@@ -299,7 +300,43 @@ func historyMessage(heads []broker.Head) message {
 	if rest := int(heads[0].Version) - shown; rest > 0 {
 		m.blocks = append(m.blocks, more(rest, "starback policy history"))
 	}
-	m.blocks = append(m.blocks, small("To put one back, type "+adminCommand("policy rollback VERSION")))
+	m.blocks = append(m.blocks, small("To put one back, type "+adminCommand("policy rollback VERSION")+"; to see what that would change, "+adminCommand("policy preview VERSION")))
+	return m
+}
+
+// preview shows what a rollback would do.
+func (w *Worker) preview(ctx context.Context, a *broker.Admin, args []string) (message, error) {
+	ch, err := broker.ParseCommand(append(strings.Fields(string(broker.OpRollback)), args...))
+	if err != nil {
+		return message{}, err
+	}
+	done, benefit, err := a.Preview(ctx, ch)
+	if err != nil {
+		return message{}, err
+	}
+	return previewMessage(done, benefit), nil
+}
+
+// previewMessage says what a rollback would do, and for whom.
+func previewMessage(d broker.Done, benefit string) message {
+	what := fmt.Sprintf("Rolling back to version %d", d.Change.Version)
+	if d.Same {
+		return say(what+" would change nothing: it is so already.", "")
+	}
+	m := say(what+" would change this. Nothing was changed yet.", "")
+	m.text += " Open the message to read " + count(len(d.Detail), "line", "lines") + "."
+	blocks, shown := quotes(d.Detail, maxMessage/2)
+	m.blocks = append(m.blocks, blocks...)
+	if rest := len(d.Detail) - shown; rest > 0 {
+		m.blocks = append(m.blocks, more(rest, fmt.Sprintf("starback policy preview %d", d.Change.Version)))
+	}
+	if benefit != "" {
+		m.blocks = append(m.blocks, quote("It would wait for another administrator, because it benefits you:", benefit))
+	}
+	if d.Loud != "" {
+		m.blocks = append(m.blocks, quote("⚠️ Everybody in the audit channel would be told:", d.Loud))
+	}
+	m.blocks = append(m.blocks, small("To do it, type "+adminCommand(fmt.Sprintf("policy rollback %d", d.Change.Version))))
 	return m
 }
 

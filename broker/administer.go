@@ -21,6 +21,7 @@ type Done struct {
 	Change        Change    `json:"change"`
 	Same          bool      `json:"same,omitempty"`   // it was so already, and nothing was written
 	Detail        []string  `json:"detail,omitempty"` // what changed, in words
+	Back          *Back     `json:"back,omitempty"`   // what a rollback brings back
 	Bereft        []string  `json:"bereft,omitempty"` // applications that lose their access with their owner, in words
 	Loud          string    `json:"loud,omitempty"`   // why everybody is told
 	PolicyVersion int64     `json:"policy_version,omitempty"`
@@ -32,6 +33,7 @@ type state struct {
 	head      Head
 	was, doc  *policy.Document // the same where the Policy does not change
 	users     []wantedUser     // those named
+	back      *Back            // of a rollback
 	lastAdmin bool             // somebody may stop being an administrator
 	lasting   time.Duration    // from now, for which there must be another
 }
@@ -43,7 +45,7 @@ func (s state) changed() bool {
 
 // detail says in words what changes.
 func (s state) detail() []string {
-	lines := s.policyDetail()
+	lines := append(s.back.words(), s.policyDetail()...)
 	for _, w := range s.users {
 		if words := changeDetail(w.was, w.want); words != "" {
 			lines = append(lines, string(w.want.Name)+": "+words)
@@ -86,24 +88,13 @@ func (a *Admin) do(ctx context.Context, ch Change, confirmed *confirmation) (Don
 		if err != nil {
 			return Done{}, err
 		}
-		done := Done{Change: ch, Detail: s.detail(), PolicyVersion: s.head.Version}
-		if !s.changed() {
-			// A binding that was cut off half-way is completed.
-			done.Same = true
+		done, benefit, err := a.weigh(ctx, ch, s, now)
+		switch {
+		case err != nil:
+			return Done{}, err
+		case done.Same: // a binding that was cut off half-way is completed
 			return done, a.bindAll(ctx, s, now)
 		}
-		if err := a.keepsAdmin(ctx, s, now); err != nil {
-			return Done{}, err
-		}
-		if done.Bereft, err = a.bereft(ctx, s, now); err != nil {
-			return Done{}, err
-		}
-		mine, err := a.mine(ctx, s)
-		if err != nil {
-			return Done{}, err
-		}
-		benefit := s.benefit(mine, now)
-		done.Loud = s.loud(a.Author, benefit, now)
 		by := ""
 		switch {
 		case confirmed != nil && !confirmed.covers(s, benefit):
@@ -130,6 +121,28 @@ func (a *Admin) do(ctx context.Context, ch Change, confirmed *confirmation) (Don
 		return done, a.undoLastAdmin(ctx, s)
 	}
 	return Done{}, fmt.Errorf("others keep changing the same: %w", ErrConflict)
+}
+
+// weigh says what ch, which comes to s, would do, and what it would give its
+// author.
+func (a *Admin) weigh(ctx context.Context, ch Change, s state, now time.Time) (done Done, benefit string, err error) {
+	done = Done{Change: ch, Detail: s.detail(), Back: s.back, PolicyVersion: s.head.Version, Same: !s.changed()}
+	if done.Same {
+		return done, "", nil
+	}
+	if err := a.keepsAdmin(ctx, s, now); err != nil {
+		return Done{}, "", err
+	}
+	if done.Bereft, err = a.bereft(ctx, s, now); err != nil {
+		return Done{}, "", err
+	}
+	mine, err := a.mine(ctx, s)
+	if err != nil {
+		return Done{}, "", err
+	}
+	benefit = s.benefit(mine, now)
+	done.Loud = s.loud(a.Author, benefit, now)
+	return done, benefit, nil
 }
 
 // work puts ch to what is stored now. What is to end some time from when it was
@@ -160,7 +173,9 @@ func (a *Admin) work(ctx context.Context, ch Change, now, asked time.Time) (stat
 	case ch.Op == OpGrantRemove && ch.Group != "":
 		s.doc, err = doc.RemoveGrant(ch.Group, ch.Role)
 	case ch.Op == OpRollback:
-		s.doc, err = a.older(ctx, head, doc, ch.Version)
+		if s.doc, err = a.older(ctx, head, doc, ch.Version); err == nil && s.doc != doc {
+			s.back, err = a.back(ctx, doc, s.doc, now)
+		}
 	default:
 		return s, a.workUsers(ctx, ch, &s, now, asked)
 	}
@@ -174,25 +189,6 @@ func (a *Admin) work(ctx context.Context, ch Change, now, asked time.Time) (stat
 	}
 	s.lastAdmin = ch.Op == OpGroupRemove || ch.Op == OpAdminsRemove || ch.Op == OpRollback
 	return s, err
-}
-
-// older is the document that a rollback to version puts in place.
-func (a *Admin) older(ctx context.Context, head Head, doc *policy.Document, version int64) (*policy.Document, error) {
-	if version == head.Version {
-		return doc, nil
-	}
-	_, old, err := a.Policies.Policy(ctx, version)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("there is no version %d of the policy; the newest is %d: %w", version, head.Version, ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	old = old.Restored(doc)
-	if old.Digest() == head.Digest {
-		return doc, nil
-	}
-	return old, nil
 }
 
 // workUsers puts ch to the Users it names.

@@ -37,8 +37,8 @@ type Event struct {
 	Detail        string          `json:"detail,omitempty"`  // one plain sentence; never an error's own text
 	TokenID       string          `json:"token_id,omitempty"`
 	ProposalID    string          `json:"proposal_id,omitempty"`
-	// Loud says why everybody should look: the change benefits its author, or
-	// weakens a rule.
+	// Loud says why everybody should look: the change benefits its author,
+	// brings a removed group back, or weakens a rule.
 	Loud string `json:"loud,omitempty"`
 }
 

@@ -181,9 +181,9 @@ func (a *Admin) stored(ctx context.Context) (map[policy.UserName]User, error) {
 }
 
 // people pairs every User as they are with what they are to become.
-func (p *Plan) people(stored map[policy.UserName]User) iter.Seq[policy.Person] {
+func (s state) people(stored map[policy.UserName]User) iter.Seq[policy.Person] {
 	want := map[policy.UserName]User{}
-	for _, w := range p.users {
+	for _, w := range s.users {
 		want[w.want.Name] = w.want
 	}
 	is := func(name policy.UserName) User {
@@ -199,7 +199,7 @@ func (p *Plan) people(stored map[policy.UserName]User) iter.Seq[policy.Person] {
 				return
 			}
 		}
-		for _, w := range p.users {
+		for _, w := range s.users {
 			if w.was.Version == 0 && !yield(policy.Person{Is: w.want.Subject(is(w.want.Owner))}) {
 				return
 			}

@@ -16,7 +16,7 @@ import (
 
 func (p *program) policyCommand() *cobra.Command {
 	return p.family("policy", "The policy and its versions",
-		p.policyHistoryCommand(), p.policyShowCommand(), p.policyDiffCommand(), p.policyExportCommand(),
+		p.policyHistoryCommand(), p.policyShowCommand(), p.policyDiffCommand(), p.policyPreviewCommand(), p.policyExportCommand(),
 		p.policyCheckCommand(), p.policySchemaCommand())
 }
 
@@ -139,6 +139,49 @@ it is the one before TO; without TO, it is the newest.`,
 			fmt.Fprintf(p.stdout, "From version %d to version %d:\n", from, to)
 			p.printDifferences(differences)
 		}
+		return nil
+	})
+}
+
+func (p *program) policyPreviewCommand() *cobra.Command {
+	var versions []int64
+	cmd := &cobra.Command{
+		Use:   "preview VERSION",
+		Short: "Show what rolling back to a version would change, and do nothing",
+		Long: `Show what rolling back to a version would change, and do nothing: which removed
+groups would come back with whom, what it means for people, and what becomes of
+the policy.`,
+		Example: "  starback policy preview 12",
+		Args:    takes("VERSION"), ValidArgsFunction: p.completeArgs("VERSION"),
+	}
+	asJSON := cmd.Flags().Bool("json", false, jsonUsage)
+	cmd.PreRunE = func(_ *cobra.Command, args []string) (err error) {
+		versions, err = versionArgs(args)
+		return err
+	}
+	return p.onStore(cmd, func(ctx context.Context, a *broker.Admin, _ []string) error {
+		done, benefit, err := a.Preview(ctx, broker.Change{Op: broker.OpRollback, Version: versions[0]})
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			writeJSON(p.stdout, struct {
+				broker.Done
+				Benefit string `json:"benefit,omitempty"` // for which it would wait for a second administrator
+			}{done, benefit})
+			return nil
+		case done.Same:
+			fmt.Fprintln(p.stdout, "Nothing would change: it is so already.")
+			return nil
+		}
+		p.printLines(done.Detail)
+		if benefit != "" {
+			fmt.Fprintf(p.stdout, "It would wait for a second administrator, because it benefits you: %s.\n", printable(benefit))
+		}
+		if done.Loud != "" {
+			fmt.Fprintln(p.stdout, "Everybody would be told: "+printable(done.Loud))
+		}
+		fmt.Fprintf(p.stdout, "Nothing was changed. To do it: starback policy rollback %d\n", versions[0])
 		return nil
 	})
 }
