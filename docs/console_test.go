@@ -318,6 +318,33 @@ var (
 	quoted   = regexp.MustCompile(`'[^']*'|"[^"]*"`)
 )
 
+// commandWords are the words of a command that is said in a page, up to its
+// arguments and flags.
+func commandWords(said string) (words []string) {
+	for _, word := range strings.Fields(said) {
+		if strings.Trim(word, "abcdefghijklmnopqrstuvwxyz-") != "" || strings.HasPrefix(word, "-") {
+			break
+		}
+		words = append(words, word)
+	}
+	return words
+}
+
+// helpOn is what the program says of the command at path; nothing, if there is
+// none.
+func helpOn(t *testing.T, path string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), filepath.Join(programs, "starback"), append(strings.Fields(path), "--help")...).Output()
+	if err != nil {
+		return ""
+	}
+	u := usage.FindSubmatch(out)
+	if u == nil || bytes.Contains(out, []byte("[command]")) && strings.TrimSpace(string(u[1])) != path {
+		return ""
+	}
+	return string(out)
+}
+
 // TestCommands finds every command that a page names, and its flags.
 func TestCommands(t *testing.T) {
 	help := map[string]string{}
@@ -328,24 +355,11 @@ func TestCommands(t *testing.T) {
 		for _, m := range inShell.FindAllStringSubmatch(text, -1) {
 			found++
 			said := quoted.ReplaceAllString(m[1], "Q")
-			words := []string{}
-			for _, word := range strings.Fields(said) {
-				if strings.Trim(word, "abcdefghijklmnopqrstuvwxyz-") != "" || strings.HasPrefix(word, "-") {
-					break
-				}
-				words = append(words, word)
-			}
-			path := strings.Join(words, " ")
+			path := strings.Join(commandWords(said), " ")
 			if _, ok := help[path]; !ok {
-				out, err := exec.CommandContext(t.Context(), filepath.Join(programs, "starback"), append(words, "--help")...).Output()
-				if err != nil {
-					t.Errorf("%s: starback%s: %v", file, m[1], err)
-				}
-				help[path] = string(out)
+				help[path] = helpOn(t, path)
 			}
-			u := usage.FindStringSubmatch(help[path])
-			switch {
-			case u == nil, strings.Contains(help[path], "[command]") && strings.TrimSpace(u[1]) != path:
+			if help[path] == "" {
 				t.Errorf("%s: there is no command starback%s", file, m[1])
 				continue
 			}

@@ -306,21 +306,50 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// TestFeatures finds a command for every feature of administering; TestCommands
-// finds that there is such a one.
+// features are what user and access management is for, by the words that its
+// rows begin with.
+var features = []string{
+	"Define roles using IAM policies",
+	"Create users with expiring access tokens",
+	"Assign users into groups",
+	"Assign roles to groups of users and/or individuals",
+	"Cascading roles",
+	"Automatic application access",
+}
+
+// TestFeatures finds a row for every feature of administering, and in it a
+// command that there is.
 func TestFeatures(t *testing.T) {
-	rows := 0
+	commands := map[string][]string{} // by what the row begins with, in bold
 	for line := range strings.Lines(section(t, "administration.md", "## Every feature, and its command")) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
-		if !strings.HasPrefix(line, "| **") {
+		name, bold := strings.CutPrefix(line, "| **")
+		if !bold {
 			continue
 		}
-		rows++
-		if len(cells) != 6 || !inShell.MatchString(cells[3]) {
-			t.Errorf("no command is named for%s", cells[1])
+		name, _, _ = strings.Cut(name, "**")
+		if len(cells) != 6 {
+			t.Fatalf("the row of %q has %d cells", name, len(cells)-2)
+		}
+		for _, m := range inShell.FindAllStringSubmatch(cells[3], -1) {
+			commands[name] = append(commands[name], strings.Join(commandWords(m[1]), " "))
+		}
+		if len(commands[name]) == 0 {
+			t.Errorf("no command is named for %q", name)
 		}
 	}
-	if rows < 15 {
-		t.Errorf("there are only %d features", rows)
+	if len(commands) < 15 {
+		t.Errorf("there are only %d features", len(commands))
+	}
+	for _, feature := range features {
+		found := false
+		for name, named := range commands {
+			if strings.HasPrefix(name, feature) {
+				found = slices.ContainsFunc(named, func(path string) bool { return helpOn(t, path) != "" })
+			}
+		}
+		if !found {
+			t.Errorf("there is no row, or no command, for %q", feature)
+		}
 	}
 }
