@@ -103,7 +103,7 @@ func TestAsk(t *testing.T) {
 				{name: "with the ticket before the reason", body: `{"role": "ticketed", "reason": "INC-1 looking"}`, status: 200},
 				{name: "to be approved", body: guarded, status: 202},
 				{name: "a role that is not granted", body: `{"role": "secluded"}`, status: 403, code: "denied", rule: policy.RuleNotGranted, says: "There is no role secluded"},
-				{name: "a role that is not there", body: `{"role": "readnly"}`, status: 403, code: "denied", rule: policy.RuleRoleUnknown, says: "Did you mean readonly?"},
+				{name: "a role that is not there", body: `{"role": "readnly"}`, status: 403, code: "denied", rule: policy.RuleNotGranted, says: "Did you mean readonly?"},
 				{name: "too long", body: `{"role": "readonly", "duration": "9h"}`, status: 403, code: "denied", rule: policy.RuleDurationLong, says: "8h at most"},
 				{name: "too short", body: `{"role": "readonly", "duration": "14m"}`, status: 403, code: "denied", rule: policy.RuleDurationShort, says: "15m or more"},
 				{name: "without a ticket", body: `{"role": "ticketed", "reason": "looking"}`, status: 403, code: "denied", rule: policy.RuleTicketMissing, says: "matches [A-Z]+-[0-9]+"},
@@ -121,6 +121,10 @@ func TestAsk(t *testing.T) {
 				t.Errorf("stored is %+v", r)
 			}
 			limited := w.newToken(broker.TokenWish{User: "ci", Roles: []policy.RoleName{"ticketed"}})
+			// Roles that its user does not hold are not told from those that do not exist.
+			for _, role := range []string{"secluded", "nonsense"} {
+				w.wants(w.callAs(limited, http.MethodPost, credentials, `{"role": "`+role+`"}`), http.StatusForbidden, "denied", policy.RuleNotGranted)
+			}
 			got := w.callAs(limited, http.MethodPost, credentials, readonly)
 			w.wants(got, http.StatusForbidden, "denied", policy.RuleTokenLimited)
 			if got.word("may_ask") != "[ticketed]" {

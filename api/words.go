@@ -80,6 +80,9 @@ func refused(r *broker.Refusal) *problem {
 	default:
 		p := newProblem(codeDenied, words).about(r.RequestID)
 		p.Rule, p.MayAsk = rule, r.MayAsk
+		if rule == policy.RuleRoleUnknown {
+			p.Rule = policy.RuleNotGranted // a list of roles to try is not to be had here
+		}
 		return p
 	}
 }

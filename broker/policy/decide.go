@@ -44,9 +44,9 @@ const (
 	RulePolicyMissing    Rule = "policy.missing"
 	RuleRoleMissing      Rule = "role.missing"  // none was named
 	RuleRoleUnknown      Rule = "role.unknown"  // no such role in the Policy
-	RuleTokenLimited     Rule = "token.limited" // the Token is for other Roles
 	RuleNotGranted       Rule = "grant.none"
 	RuleGrantExpired     Rule = "grant.expired"
+	RuleTokenLimited     Rule = "token.limited" // its User holds the Role, and the Token is for others
 	RuleDurationShort    Rule = "duration.too_short"
 	RuleDurationLong     Rule = "duration.too_long"
 	RuleEndsSoon         Rule = "grant.ends_soon"
@@ -186,15 +186,15 @@ func entitled(p *Document, s Subject, name RoleName, now time.Time) (Decision, b
 	if !ok || role == nil {
 		return deny(RuleRoleUnknown, "There is no such role."), false
 	}
-	if !s.covers(name) {
-		return deny(RuleTokenLimited, "The token is for other roles."), false
-	}
 	route, expired := bestRoute(p, s, name, now)
 	if route == nil {
 		if expired {
 			return deny(RuleGrantExpired, "The grant has expired."), false
 		}
 		return deny(RuleNotGranted, "The role was not granted."), false
+	}
+	if !s.covers(name) {
+		return deny(RuleTokenLimited, "The token is for other roles."), false
 	}
 	return Decision{Role: role, Path: route.Path, Expires: route.Expires}, true
 }

@@ -196,6 +196,7 @@ func TestDecide(t *testing.T) {
 		deny(policy.RuleTokenLimited, "a token for another role", by(dev), only("loop-a"), ask("readonly")),
 		deny(policy.RuleTokenLimited, "a token for the role above", by(sre), only("admin"), ask("readonly")),
 		deny(policy.RuleTokenLimited, "a token for no role", by(dev), only(), ask("readonly")),
+		deny(policy.RuleNotGranted, "a token for another role than one that is not granted", by(dev), only("readonly"), ask("deploy")),
 		deny(policy.RuleNotGranted, "a token for a role that is not granted", by(dev), only("deploy"), ask("deploy")),
 		deny(policy.RuleRoleUnknown, "a token for a role that is gone", by(dev), only("root"), ask("root")),
 

@@ -24,8 +24,6 @@ func referenceKnowing(below map[policy.RoleName]map[policy.RoleName]bool, in pol
 		return policy.Decision{Rule: policy.RuleRoleMissing}
 	} else if role == nil {
 		return policy.Decision{Rule: policy.RuleRoleUnknown}
-	} else if in.Subject.Limited && !slices.Contains(in.Subject.Only, in.Asked.Role) {
-		return policy.Decision{Rule: policy.RuleTokenLimited}
 	}
 	held := slices.Clone(in.Subject.Grants)
 	for name, group := range in.Policy.Groups {
@@ -58,6 +56,9 @@ func referenceKnowing(below map[policy.RoleName]map[policy.RoleName]bool, in pol
 	}
 	if until.IsZero() {
 		return policy.Decision{Rule: rule}
+	}
+	if in.Subject.Limited && !slices.Contains(in.Subject.Only, in.Asked.Role) {
+		return policy.Decision{Rule: policy.RuleTokenLimited}
 	}
 	left := until.Sub(in.Now)
 	d := policy.Decision{Expires: until, Duration: in.Asked.Duration}
