@@ -168,12 +168,12 @@ func (b *breakable) PutRequest(ctx context.Context, r broker.Request) (broker.Re
 }
 
 // An opener opens a store.
-type opener func(t *testing.T, now func() time.Time) store.Store
+type opener func(t testing.TB, now func() time.Time) store.Store
 
 // engines are the stores that there are.
 var engines = map[string]opener{"SQLite": onSQLite, "DynamoDB": onDynamoDB}
 
-func onSQLite(t *testing.T, _ func() time.Time) store.Store {
+func onSQLite(t testing.TB, _ func() time.Time) store.Store {
 	t.Helper()
 	s, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "store.db"), store.SQLiteOptions{})
 	if err != nil {
@@ -183,7 +183,7 @@ func onSQLite(t *testing.T, _ func() time.Time) store.Store {
 	return s
 }
 
-func onDynamoDB(t *testing.T, now func() time.Time) store.Store {
+func onDynamoDB(t testing.TB, now func() time.Time) store.Store {
 	t.Helper()
 	cfg, table := dynamolocal.Config(t), dynamolocal.TableName()
 	if _, err := store.CreateTable(t.Context(), cfg, table, store.TableOptions{}); err != nil {
@@ -200,7 +200,7 @@ func onDynamoDB(t *testing.T, now func() time.Time) store.Store {
 type world struct {
 	*broker.Broker
 	*clock
-	t     *testing.T
+	t     testing.TB
 	store *breakable
 	mint  *mint
 	slack *slack
@@ -215,7 +215,7 @@ var began = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // newWorld is a world on a store, in which ci has a token for whatever it may
 // ask for. No secret is in its log when it ends.
-func newWorld(t *testing.T, open opener) *world {
+func newWorld(t testing.TB, open opener) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{now: began}, slack: &slack{broker.Active}, log: &buffer{}, dice: &dice{r: mathrand.NewChaCha8([32]byte{1})}}
 	w.mint = &mint{clock: w.clock}
