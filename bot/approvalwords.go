@@ -102,7 +102,9 @@ func howItStands(r *broker.Request) string {
 	case broker.StateApproved:
 		return fmt.Sprintf("Approved by %s. It waits for `%s` to reveal the credentials, and lapses %s.", approvedBy(r), r.User, when(r.LapsesAt))
 	case broker.StateOpen:
-		if until := r.RevealUntil(); !until.IsZero() {
+		if until := r.RevealUntil(); !until.IsZero() && r.TokenID != "" {
+			return revealedBy(r) + ". " + neverHad
+		} else if !until.IsZero() {
 			return fmt.Sprintf("%s, but Slack did not confirm that it showed the credentials. `%s` can reveal them anew until %s.", revealedBy(r), r.User, when(until))
 		}
 		return fmt.Sprintf("%s. It ends %s.", revealedBy(r), when(r.WindowEnd))

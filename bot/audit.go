@@ -17,8 +17,11 @@ import (
 // requestMessage is a Request as it is now.
 func requestMessage(r *broker.Request) message {
 	who := "somebody unknown (`" + r.Slack.String() + "`)"
-	if r.User != "" {
+	switch {
+	case r.User != "":
 		who = "*" + string(r.User) + "*"
+	case r.TokenID != "":
+		who = "the bearer of the token `" + r.TokenID + "`"
 	}
 	head := fmt.Sprintf("%s  %s asked for %s", requestMark(r), who, word(string(r.Role)))
 	if r.AccountID != "" {
@@ -178,6 +181,9 @@ func eventWhat(e broker.Event) string {
 	case broker.EventFailed:
 		return fmt.Sprintf("failed: `%s`", e.Outcome)
 	case broker.EventUndelivered:
+		if e.TokenID != "" {
+			return fmt.Sprintf("session `%s` may not have been seen: the application was gone before it had it", e.SessionID)
+		}
 		return fmt.Sprintf("session `%s` may not have been shown: Slack did not confirm it", e.SessionID)
 	case broker.EventPending:
 		return "put to approvers, until " + when(e.ExpiresAt)

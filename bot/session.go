@@ -46,8 +46,12 @@ func (w *Worker) sessions(ctx context.Context, todo work, c command) error {
 	}
 	lead := ""
 	if c.verb != verbSessions {
+		of := slices.Clone(open)
+		if c.verb == verbRenew { // what a token has asked for is its bearer's alone to have
+			of = slices.DeleteFunc(of, func(r broker.Request) bool { return r.TokenID != "" })
+		}
 		var id, session string
-		id, session, lead = meant(open, c.words, todo.Received)
+		id, session, lead = meant(of, c.words, todo.Received)
 		switch {
 		case lead != "":
 		case c.verb == verbEnd:
@@ -168,13 +172,4 @@ func (w *Worker) askForMore(ctx context.Context, todo work, id string) error {
 		return w.refused(ctx, todo, command{verb: verbRole, role: r.Role}, err)
 	}
 	return w.handAs(ctx, todo, issued, credentialsMessage, false)
-}
-
-// tellWindowEnds tells somebody that a window of theirs ends soon. An
-// application has nobody who could press a button.
-func (c *Client) tellWindowEnds(ctx context.Context, t broker.Telling) error {
-	if t.Request.Slack.IsZero() {
-		return nil
-	}
-	return c.write(ctx, t.Request.Slack, windowEnding(t.Request, t.MayAsk))
 }

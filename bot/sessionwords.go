@@ -73,7 +73,7 @@ func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block
 	var buttons []slack.BlockElement
 	switch r.State {
 	case broker.StatePending, broker.StateApproved:
-		if r.State == broker.StateApproved {
+		if r.State == broker.StateApproved && r.TokenID == "" {
 			buttons = append(buttons, button(actionReveal, r.ID, "Reveal", slack.StylePrimary))
 		}
 		buttons = append(buttons, button(actionWithdraw, r.ID, "Withdraw", ""))
@@ -88,6 +88,9 @@ func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block
 	return append(blocks, small(requestLine(r.ID)))
 }
 
+// neverHad is said of credentials that an application was gone for.
+const neverHad = "The application was gone before it had the credentials, and can ask for them anew."
+
 // requestWhat says what somebody has open or waiting, and for how long.
 func requestWhat(r *broker.Request, now time.Time) string {
 	words := fmt.Sprintf("*%s* in *%s*", r.Role, accountName(r))
@@ -99,7 +102,11 @@ func requestWhat(r *broker.Request, now time.Time) string {
 	} else {
 		words += ": its time is over"
 	}
-	if now.Before(r.RevealUntil()) {
+	switch {
+	case !now.Before(r.RevealUntil()):
+	case r.TokenID != "":
+		words += "\n" + neverHad
+	default:
 		how, _ := unseenKeys(r, now)
 		words += "\nSlack did not confirm that it showed the credentials. If you do not see them, " + how
 	}
@@ -128,7 +135,8 @@ func sessionLines(sessions []broker.Session) []string {
 // openButtons are what can be done with a Request that is open. What the
 // broker would refuse is not offered.
 func openButtons(r *broker.Request, me broker.Me, now time.Time) (buttons []slack.BlockElement) {
-	at := slices.IndexFunc(me.Roles, func(role *policy.Role) bool { return role.Name == r.Role })
+	// What a token has asked for is its bearer's alone to have.
+	at := slices.IndexFunc(me.Roles, func(role *policy.Role) bool { return role.Name == r.Role && r.TokenID == "" })
 	if at >= 0 && now.Before(r.RevealUntil()) {
 		buttons = append(buttons, button(actionReveal, r.ID, "Reveal", slack.StylePrimary))
 	}

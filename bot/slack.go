@@ -84,7 +84,7 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Kind == broker.NoticeExpiring && t.User != nil && t.To != nil:
 		return "", c.write(ctx, t.To.Slack, endingMessage(t))
 	case t.Kind == broker.NoticeEnding && t.Request != nil:
-		return "", c.tellWindowEnds(ctx, t)
+		return "", c.write(ctx, t.Request.Slack, windowEnding(t.Request, t.MayAsk))
 	case t.Kind == broker.NoticeEnded && t.Request != nil:
 		return "", c.tellEnded(ctx, t)
 	case t.Kind == broker.NoticeApproval && t.Request != nil:
@@ -131,10 +131,10 @@ func (c *Client) escalate(ctx context.Context, t broker.Telling) (post string, e
 }
 
 // tellRequester tells somebody what came of their Request. Nothing is told of
-// one that was revealed meanwhile, or that came from no account in Slack.
+// one that was revealed meanwhile.
 func (c *Client) tellRequester(ctx context.Context, t broker.Telling) error {
 	r := t.Request
-	if r.Slack.IsZero() || r.State == broker.StateOpen || r.State == broker.StateClosed {
+	if r.State == broker.StateOpen || r.State == broker.StateClosed {
 		return nil
 	}
 	return c.write(ctx, r.Slack, outcomeMessage(r, t.Now))
@@ -143,6 +143,9 @@ func (c *Client) tellRequester(ctx context.Context, t broker.Telling) error {
 // tellEnded tells those concerned that Sessions of a Request were ended.
 func (c *Client) tellEnded(ctx context.Context, t broker.Telling) error {
 	for _, n := range t.Notices {
+		if n.Event.Slack == "" {
+			continue
+		}
 		to, err := broker.ParseSlackID(n.Event.Slack)
 		if err != nil {
 			return err
@@ -177,9 +180,13 @@ func (c *Client) keep(ctx context.Context, channel, ts string, m, reply message)
 	return at, slackError(err)
 }
 
-// write sends somebody a direct message. Somebody whom no message can reach any
-// more counts as told: another try would not reach them either.
+// write sends somebody a direct message. Whoever has no account in Slack, as an
+// application, and whom no message can reach any more counts as told: another try
+// would not reach them either.
 func (c *Client) write(ctx context.Context, to broker.SlackID, m message) error {
+	if to.IsZero() {
+		return nil
+	}
 	_, _, err := c.api.PostMessageContext(ctx, to.User, m.options()...)
 	if refusedAs(err, unreachable...) {
 		return nil
