@@ -34,6 +34,33 @@ func TestMainJob(t *testing.T) {
 	})
 }
 
+// TestApplications is told also of moto, where the machine has it.
+func TestApplications(t *testing.T) {
+	long(t)
+	t.Run("sandbox", func(t *testing.T) {
+		t.Parallel()
+		onEachStore(t, func(t *testing.T, k *keeper) { applications(newHouse(t, k)) })
+	})
+	t.Run("moto", func(t *testing.T) {
+		t.Parallel()
+		onEachStore(t, func(t *testing.T, k *keeper) { applications(motoHouse(t, k)) })
+	})
+}
+
+// applications tells of an application, whose token the binary makes.
+func applications(h *house) {
+	story.Applications(h.House, func(args ...string) string {
+		h.T.Helper()
+		cmd := exec.Command(binary, args...)
+		cmd.Env = h.env
+		out, err := cmd.Output()
+		if err != nil {
+			h.T.Fatalf("starback %s %s: %v", args[0], args[1], err)
+		}
+		return string(out)
+	})
+}
+
 func TestSessions(t *testing.T) {
 	long(t)
 	tell(t, func(h *story.House) {

@@ -101,6 +101,8 @@ type House struct {
 	Printed func() string                // all that Starback has printed
 	Stop    func()                       // ends it well, with all done that it has taken
 	Secrets []string                     // what nobody may find, besides sandbox.Marker
+
+	handed []string // the keys that applications were answered with
 }
 
 // people are those in the workspace; dave is unknown to the policy.

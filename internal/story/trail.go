@@ -94,8 +94,8 @@ func (h *House) records() ([]broker.Event, map[string]broker.Session) {
 
 // TrueTrail fails the test unless the trail in the store accounts for what
 // happened: every Session that AWS was asked for has a recorded ask, every key
-// that somebody was shown a recorded outcome of their own, and no ask showed more
-// than one. Nothing of it holds a secret, nor does anything printed.
+// that somebody was shown, or an application answered with, a recorded outcome of
+// their own, and no ask showed more than one. Nothing of it holds a secret, nor does anything printed.
 func (h *House) TrueTrail() {
 	h.T.Helper()
 	events, sessions := h.records()
@@ -125,6 +125,17 @@ func (h *House) TrueTrail() {
 			}
 			shown[ask] = key
 		}
+	}
+	for _, key := range h.handed {
+		e, ok := issued[key]
+		if !ok || e.TokenID == "" || e.Slack != "" {
+			h.T.Errorf("an application was answered with the key %s, and the trail says %+v", key, e)
+		}
+		ask := sessions[e.SessionID].Key
+		if other := shown[ask]; other != "" {
+			h.T.Errorf("one ask, of the session %s, was answered with both %s and %s", e.SessionID, other, key)
+		}
+		shown[ask] = key
 	}
 	h.NoLeaks()
 }
