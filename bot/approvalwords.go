@@ -19,6 +19,10 @@ const (
 	maxGroups   = 30
 )
 
+// callRoom is how much of a paragraph those who are called may take, in
+// characters. What else is said of them takes less than the rest.
+const callRoom = maxSection - 500
+
 // maxOpen is how many open Requests are named. Our own choice.
 const maxOpen = 5
 
@@ -180,10 +184,10 @@ func callApprovers(t broker.Telling) slack.Block {
 	yes, needed := r.Answered()
 	switch {
 	case t.Able == 0:
-		words = fmt.Sprintf("Nobody in %s can answer this. An administrator has to add somebody.", names(r.Needs.Groups(), maxGroups))
+		words = fmt.Sprintf("Nobody in %s can answer this. An administrator has to add somebody.", someOf(listed(r.Needs.Groups()), maxGroups, callRoom))
 	case len(t.Approvers) == 0: // and it has not escalated yet
 		words = fmt.Sprintf("Nobody in %s can answer this. When it escalates it is put to %s.",
-			names(groupNames(t.Asked), maxGroups), names(r.Needs.EscalateTo, maxGroups))
+			someOf(listed(groupNames(t.Asked)), maxGroups, callRoom/2), someOf(listed(r.Needs.EscalateTo), maxGroups, callRoom/2))
 	default:
 		words = "To answer: " + calledBy(t)
 	}
@@ -200,7 +204,8 @@ func callApprovers(t broker.Telling) slack.Block {
 
 // calledBy mentions those who are asked to answer: by the user groups of
 // Slack's that the policy gives their groups, and whoever is in no such group by
-// name. Where those are many, their groups are named.
+// name. Where those are many, their groups are named. Whom there is no room for
+// is counted.
 func calledBy(t broker.Telling) string {
 	all := len(t.Approvers) <= broker.MaxApprovers // are in t
 	people := slices.Clone(t.Approvers)
@@ -221,12 +226,12 @@ func calledBy(t broker.Telling) string {
 		}
 	}
 	if len(others) > 0 && (len(people) > maxMentions || !all) {
-		return strings.Join(append(words, names(others, maxGroups)), " ")
+		return someOf(append(words, listed(others)...), len(words)+maxGroups, callRoom)
 	}
 	for _, u := range people {
 		words = append(words, "<@"+u.Slack.User+">")
 	}
-	return strings.Join(words, " ")
+	return someOf(words, len(words), callRoom)
 }
 
 // groupNames are the names of groups.

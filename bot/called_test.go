@@ -54,3 +54,28 @@ func TestCalledBy(t *testing.T) {
 		})
 	}
 }
+
+// TestSomeOf holds that words are whole, and that those are counted which are
+// left out.
+func TestSomeOf(t *testing.T) {
+	words := listed([]policy.GroupName{"a", "bb", "ccc"})
+	for _, c := range []struct {
+		most, room int
+		want       string
+	}{
+		{3, 100, "`a`, `bb`, `ccc`"},
+		{3, 16, "`a`, `bb`, `ccc`"},
+		{2, 100, "`a`, `bb`, and 1 more"},
+		{3, 15, "`a`, and 2 more"},
+		{3, 14, "and 3 more"},
+		{0, 100, "and 3 more"},
+		{9, 100, "`a`, `bb`, `ccc`"},
+	} {
+		if got := someOf(words, c.most, c.room); got != c.want {
+			t.Errorf("%d at most, of %d characters: %s, want %s", c.most, c.room, got, c.want)
+		}
+	}
+	if got := someOf(nil, 3, 100); got != "" {
+		t.Errorf("of none: %s", got)
+	}
+}

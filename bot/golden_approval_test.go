@@ -131,8 +131,24 @@ func TestGoldenApproval(t *testing.T) {
 	many.Asked = risen.Asked
 	grouped := asking(&first, 2, 0)
 	grouped.Asked[0].SlackGroup, grouped.Approvers[0].Groups = "S0LEADS", []policy.GroupName{"sre-leads"}
+	// More are called than there is room for.
+	crowded := asking(&first, 1, 0)
+	crowded.Asked = nil
+	for i := range 160 {
+		name := policy.GroupName(fmt.Sprintf("group-%03d", i))
+		crowded.Asked = append(crowded.Asked, policy.Group{Name: name, SlackGroup: fmt.Sprintf("S0GROUP%03d", i)})
+		crowded.Approvers[0].Groups = append(crowded.Approvers[0].Groups, name)
+	}
+	nobody := guarded("prod-admin", false, false)
+	nobody.Needs.By, nobody.Needs.EscalateTo = longest.Needs.By, longest.Needs.By
+	unable := broker.Telling{Request: &nobody, Able: 1}
+	for _, name := range nobody.Needs.By {
+		unable.Asked = append(unable.Asked, policy.Group{Name: name})
+	}
 	for name, m := range map[string]broker.Telling{
 		"user-group":        grouped,
+		"too-many-called":   crowded,
+		"too-many-cannot":   unable,
 		"one-of-two-can":    asking(&first, 1, 0),
 		"two-of-three-more": asking(&second, 2, 0),
 		"nobody-yet":        {Request: &rising, Able: 2, Asked: []policy.Group{{Name: "sre-leads"}, {Name: "security"}}},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"sync"
@@ -308,16 +309,33 @@ func span(d time.Duration) string {
 }
 
 // names lists names of ours as code, in the order given, at most most of them.
-func names[T ~string](list []T, most int) string {
-	words := make([]string, 0, most+1)
+func names[T ~string](list []T, most int) string { return someOf(listed(list), most, math.MaxInt) }
+
+// listed are the words of a list of names of ours, as code.
+func listed[T ~string](list []T) []string {
+	words := make([]string, len(list))
 	for i, n := range list {
-		if i == most {
-			words = append(words, fmt.Sprintf("and %d more", len(list)-most))
-			break
+		words[i] = "`" + string(n) + "`"
+		if i < len(list)-1 {
+			words[i] += ","
 		}
-		words = append(words, "`"+string(n)+"`")
 	}
-	return strings.Join(words, ", ")
+	return words
+}
+
+// someOf are the first of some words, each whole: at most most of them, and of
+// room characters. The rest are counted.
+func someOf(words []string, most, room int) string {
+	for n := min(len(words), most); ; n-- {
+		some := words[:n:n]
+		if rest := len(words) - n; rest > 0 {
+			some = append(some, fmt.Sprintf("and %d more", rest))
+		}
+		text := strings.Join(some, " ")
+		if n == 0 || utf8.RuneCountInString(text) <= room {
+			return text
+		}
+	}
 }
 
 // requestLine is the small print that names a Request.
