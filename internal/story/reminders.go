@@ -28,7 +28,7 @@ func Reminders(h *House) {
 	}
 	const reminder, both = "⏰  olga still waits for an answer on prod-oncall in prod (111122223333) for 2h.", "To answer: @U0LEA @U0MIA"
 
-	h.Age(id, 14*time.Minute)
+	h.Age(id, 12*time.Minute)
 	h.Age(otherID, 8*time.Minute)
 	for _, m := range []sandbox.Message{post, other} {
 		h.replied(m, 1, reminder, "0 of 2 approvals so far.", both)
@@ -36,26 +36,25 @@ func Reminders(h *House) {
 	// Whoever has answered is not called again.
 	leas := h.Presses("U0LEA", post, "approve")
 	h.Finds("U0LEA", true, "1 of 2 approvals so far, by lea.")
-	h.Age(id, time.Minute)
+	h.Age(id, 3*time.Minute)
 	h.Age(otherID, 7*time.Minute)
 	if text := h.replied(post, 2, reminder)[1]; !strings.Contains(text, "1 of 2 approvals so far, by lea.") || !strings.HasSuffix(text, "To answer: @U0MIA") {
 		t.Errorf("the second reminder reads\n%s", text)
 	}
 	h.replied(other, 2, reminder, both)
 
-	// Of the other, more than ten minutes have passed since: the next reminder
-	// comes after fifteen.
+	// The reminders came after 7.5 and 15 minutes: the next is not due after 25.
 	h.Age(id, 5*time.Minute)
-	h.Age(otherID, 14*time.Minute)
+	h.Age(otherID, 10*time.Minute)
 	const escalated = "⏫  Escalated to platform: olga still waits for an answer on prod-oncall"
 	h.replied(post, 1, escalated, "To answer: @U0CAROL @U0MIA")
 	h.replied(other, 1, escalated, "To answer: @U0CAROL @U0LEA @U0MIA")
 	h.Finds("U0CAROL", false, "asks for prod-oncall", "the pager rings", "To answer: @U0CAROL @U0MIA")
 	if n := len(h.replies(other, reminder)); n != 2 {
-		t.Errorf("%d reminders after 29 minutes", n)
+		t.Errorf("%d reminders after 25 minutes", n)
 	}
 	h.Age(id, 10*time.Minute)
-	h.Age(otherID, time.Minute)
+	h.Age(otherID, 5*time.Minute)
 	h.replied(post, 3, reminder)
 	h.replied(other, 3, reminder)
 
@@ -101,8 +100,10 @@ func Reminders(h *House) {
 		}
 	}
 	for _, m := range []sandbox.Message{post, other} {
-		if r, e := h.replies(m, reminder), h.replies(m, escalated); len(r) != 3 || len(e) != 1 {
-			t.Errorf("%d reminders, %d escalations", len(r), len(e))
+		for words, n := range map[string]int{reminder: 3, escalated: 1, "lapsed": 1} {
+			if said := h.replies(m, words); len(said) != n {
+				t.Errorf("the thread says %d times %q", len(said), words)
+			}
 		}
 	}
 	var trail []string
