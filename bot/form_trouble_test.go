@@ -119,6 +119,17 @@ func tellClosedForm(t *testing.T, begin beginning) {
 		t.Error("a message that stays holds credentials")
 	}
 
+	// What was never shown cannot be revealed for ever, and nobody is told that
+	// they have revealed it.
+	submit()
+	dm = w.direct(t, "U1")
+	w.clock.add(time.Hour)
+	if err := w.due(); err != nil {
+		t.Fatal(err)
+	}
+	has(t, w.does(t, "U1", dm, "reveal", ""), "It is too late to reveal this. If you do not see the credentials, ask again: /starback prod-readonly")
+	has(t, w.shows(w.direct(t, "U1")), "Your request for prod-readonly in prod (111122223333) is over since today at 12:55 PM.", "[ Ask again ]")
+
 	// What holds no secret is told as it is.
 	w.mint.fault = &broker.Fault{Code: broker.FaultThrottled, Err: errors.New("slow down")}
 	submit()

@@ -158,6 +158,10 @@ func TestGoldenApproval(t *testing.T) {
 	waiting, approved, denied := guarded("prod-admin", false, false), put(broker.StateApproved, nil), put(broker.StateDenied, nil)
 	half := put(broker.StatePending, func(r *broker.Request) { r.Approvals[0].Duration = 0 })
 	revealed, late := put(broker.StateOpen, nil), put(broker.StateOpen, func(r *broker.Request) { r.WindowEnd = noon.Add(10 * time.Minute) })
+	neverShown := put(broker.StateClosed, func(r *broker.Request) { r.Sessions[0].UndeliveredAt = noon })
+	notShown := put(broker.StateOpen, func(r *broker.Request) {
+		r.WindowEnd, r.Sessions[0].BeganAt, r.Sessions[0].UndeliveredAt = noon.Add(4*time.Hour), noon.Add(-2*time.Hour), noon
+	})
 	for name, m := range map[string]message{
 		"waiting":            pendingMessage(&waiting, true),
 		"waiting-no-channel": pendingMessage(&waiting, false),
@@ -172,6 +176,8 @@ func TestGoldenApproval(t *testing.T) {
 		"answered-no":        answeredMessage(&denied, broker.Answer{}),
 		"revealed-already":   revealedAlready(&revealed, noon),
 		"revealed-late":      revealedAlready(&late, noon),
+		"never-shown":        revealedAlready(&neverShown, noon),
+		"not-shown":          revealedAlready(&notShown, noon),
 		"foreign":            say(identityWords[broker.RuleForeign], ""),
 	} {
 		t.Run(name, func(t *testing.T) { compare(t, "approvals-"+name, answered(t, m, false)) })

@@ -134,10 +134,21 @@ func (m message) with(buttons []slack.BlockElement) message {
 	return m
 }
 
-// revealedAlready answers a second press of Reveal.
+// revealedAlready answers a press of Reveal that comes after another, or too
+// late for what was never shown.
 func revealedAlready(r *broker.Request, now time.Time) message {
+	lead := "You have revealed this already, and nothing is issued twice for it. If you cannot see the credentials, "
+	if unseen(r) {
+		lead = "It is too late to reveal this. If you do not see the credentials, "
+	}
 	words, buttons := unseenKeys(r, now)
-	return say("You have revealed this already, and nothing is issued twice for it. If you cannot see the credentials, "+words, requestLine(r.ID)).with(buttons)
+	return say(lead+words, requestLine(r.ID)).with(buttons)
+}
+
+// unseen says whether nothing that was issued under a Request was shown, as far
+// as is known.
+func unseen(r *broker.Request) bool {
+	return !slices.ContainsFunc(r.Sessions, func(s broker.Session) bool { return s.State == broker.SessionIssued && s.UndeliveredAt.IsZero() })
 }
 
 // moreAlready answers a second press of the button that asks for more: with how
