@@ -51,6 +51,13 @@ func TestWindows(t *testing.T) {
 	})
 }
 
+func TestUnshown(t *testing.T) {
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "ReadOnly")
+		story.Unshown(h)
+	})
+}
+
 // TestDeliveredTwice has SQS deliver a message again that was carried out.
 func TestDeliveredTwice(t *testing.T) {
 	t.Parallel()

@@ -85,6 +85,14 @@ func TestWindows(t *testing.T) {
 	})
 }
 
+func TestUnshown(t *testing.T) {
+	long(t)
+	tell(t, func(h *story.House) {
+		story.AddBoundary(h.AWS, "ReadOnly")
+		story.Unshown(h)
+	})
+}
+
 // tell tells a story on each store.
 func tell(t *testing.T, story func(*story.House)) {
 	t.Parallel()
