@@ -42,8 +42,8 @@ const (
 	RuleOwnerExpired     Rule = "user.owner_expired"
 	RuleTimeMissing      Rule = "time.missing" // without the time nothing is known to last
 	RulePolicyMissing    Rule = "policy.missing"
-	RuleRoleMissing      Rule = "role.missing"  // none was named
-	RuleRoleUnknown      Rule = "role.unknown"  // no such role in the Policy
+	RuleRoleMissing      Rule = "role.missing" // none was named
+	RuleRoleUnknown      Rule = "role.unknown" // no such role in the Policy
 	RuleNotGranted       Rule = "grant.none"
 	RuleGrantExpired     Rule = "grant.expired"
 	RuleTokenLimited     Rule = "token.limited" // its User holds the Role, and the Token is for others

@@ -4,6 +4,7 @@
 package motolocal
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -57,7 +58,7 @@ func startOn(t testing.TB, program string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := exec.Command(program, "-H", host, "-p", port) //nolint:noctx // it is killed when the test ends
+	server := exec.CommandContext(context.Background(), program, "-H", host, "-p", port) //nolint:gosec // it was found on this machine
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,20 +66,32 @@ func startOn(t testing.TB, program string) string {
 	go func() { _ = server.Wait(); close(ended) }()
 	t.Cleanup(func() { _ = server.Process.Kill(); <-ended })
 	url := "http://" + addr
-	for deadline := time.Now().Add(startPatience); time.Now().Before(deadline); {
+	ctx, stop := context.WithTimeout(t.Context(), startPatience)
+	defer stop()
+	for {
 		select {
 		case <-ended:
 			return ""
+		case <-ctx.Done():
+			return ""
 		case <-time.After(startPoll):
 		}
-		answer, err := http.Get(url + "/moto-api/data.json")
-		if err != nil {
-			continue
-		}
-		answer.Body.Close()
-		if answer.StatusCode == http.StatusOK { // nobody else has that page
+		if answers(ctx, url) {
 			return url
 		}
 	}
-	return ""
+}
+
+// answers says whether moto answers at a URL: nobody else has that page.
+func answers(ctx context.Context, url string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/moto-api/data.json", nil)
+	if err != nil {
+		return false
+	}
+	response, err := new(http.Client).Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
