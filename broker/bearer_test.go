@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -158,3 +160,95 @@ func TestTokenLastUse(t *testing.T) {
 		t.Errorf("used at %v, %v", u.Tokens[0].LastUsed, err)
 	}
 }
+
+// With the very Token that asked, and with nothing else, more is had of a
+// Request: by exactly one caller, and while the Token is good.
+func TestUseWithToken(t *testing.T) {
+	t.Parallel()
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := engine(t, w)
+			b := w.ending(s, &revoker{})
+			admin := broker.NewAdmin(s, w.Now, rand.Reader, root)
+			made, token, err := admin.CreateToken(t.Context(), broker.TokenWish{User: "bob", AnyRole: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, other, err := admin.CreateToken(t.Context(), broker.TokenWish{User: "bob", AnyRole: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			do(t, admin, "grant add readonly --user bob")
+			issued, err := b.Issue(t.Context(), w.bearer("1", token, "readonly"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			typed := w.ask("typed", "readonly")
+			typed.Caller = bob
+			byHand, err := b.Issue(t.Context(), typed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := 0
+			more := func(request string, slack broker.SlackID, token broker.Secret) broker.AskAgain {
+				key++
+				return broker.AskAgain{Caller: slack, Token: token, RequestID: request, Key: fmt.Sprint(key), Deadline: w.Now().Add(time.Minute)}
+			}
+			notFound := func(err error) bool { return errors.Is(err, broker.ErrNotFound) }
+			invalid := func(err error) bool { return errors.Is(err, broker.ErrInvalid) }
+			id := issued.Request.ID
+			for _, tt := range []struct {
+				name string
+				ask  broker.AskAgain
+				is   func(error) bool // nil for credentials
+			}{
+				{"the token that asked", more(id, broker.SlackID{}, token), nil},
+				{"another of the same user", more(id, broker.SlackID{}, other), notFound},
+				{"the user, in Slack", more(id, bob, broker.Secret{}), notFound},
+				{"somebody else", more(id, alice, broker.Secret{}), notFound},
+				{"nobody", more(id, broker.SlackID{}, broker.Secret{}), invalid},
+				{"both", more(id, bob, token), invalid},
+				{"no token", more(id, broker.SlackID{}, broker.NewSecret("nonsense")), invalid},
+				{"what was typed, with a token", more(byHand.Request.ID, broker.SlackID{}, token), notFound},
+				{"what there is not", more("00000000000000000000", broker.SlackID{}, token), notFound},
+			} {
+				for way, issue := range map[string]func(context.Context, broker.AskAgain) (broker.Issued, error){"use": b.Use, "again": b.IssueAgain} {
+					ask := tt.ask
+					ask.Key += way
+					got, err := issue(t.Context(), ask)
+					if released(got) != (tt.is == nil) || tt.is != nil && !tt.is(err) {
+						t.Errorf("%s, %s: %v", tt.name, way, err)
+					}
+				}
+			}
+			if _, err := b.Asked(t.Context(), other, id); !notFound(err) {
+				t.Errorf("seen by another: %v", err)
+			}
+			if r, err := b.Asked(t.Context(), token, id); err != nil || r.ID != id || len(r.Sessions) != 3 {
+				t.Errorf("seen by its own: %d sessions, %v", len(r.Sessions), err)
+			}
+			do(t, admin, "token revoke bob "+made.ID)
+			before, err := s.Request(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, err := range map[string]error{
+				"use":            second(b.Use(t.Context(), more(id, broker.SlackID{}, token))),
+				"the same again": second(b.Issue(t.Context(), w.bearer("1", token, "readonly"))),
+				"asked":          second(b.Asked(t.Context(), token, id)),
+				"who bears":      second(b.WhoBears(t.Context(), token, "1")),
+			} {
+				if rule(err) != broker.RuleTokenRevoked {
+					t.Errorf("%s, once revoked: %v", name, err)
+				}
+			}
+			if after, err := s.Request(t.Context(), id); err != nil || len(after.Sessions) != len(before.Sessions) {
+				t.Errorf("sessions %+v, %v", after.Sessions, err)
+			}
+		})
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
