@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/slack-go/slack"
 
@@ -94,7 +95,9 @@ func (c *Client) Tell(ctx context.Context, t broker.Telling) (string, error) {
 	case t.Kind == broker.NoticeEscalate && t.Request != nil:
 		return c.escalate(ctx, t)
 	case t.Kind == broker.NoticeOutcome && t.Request != nil:
-		return "", c.tellRequester(ctx, t)
+		return c.tellRequester(ctx, t)
+	case t.Kind == broker.NoticeOver && t.Request != nil:
+		return "", c.refreshDirect(ctx, t)
 	case t.Kind != broker.NoticeAudit:
 		return "", fmt.Errorf("a notice of the unknown kind %q: %w", t.Kind, broker.ErrInvalid)
 	case c.auditChannel == "":
@@ -131,13 +134,33 @@ func (c *Client) escalate(ctx context.Context, t broker.Telling) (post string, e
 }
 
 // tellRequester tells somebody what came of their Request. Nothing is told of
-// one that was revealed meanwhile.
-func (c *Client) tellRequester(ctx context.Context, t broker.Telling) error {
+// one that was revealed meanwhile. Of one that can be revealed now it returns
+// where the message is: its conversation, a slash, and its ts.
+func (c *Client) tellRequester(ctx context.Context, t broker.Telling) (direct string, err error) {
 	r := t.Request
 	if r.State == broker.StateOpen || r.State == broker.StateClosed {
+		return "", nil
+	}
+	channel, ts, err := c.writeTo(ctx, r.Slack, outcomeMessage(r, t.Now))
+	if err != nil || ts == "" || r.State != broker.StateApproved {
+		return "", err
+	}
+	return channel + "/" + ts, nil
+}
+
+// refreshDirect puts how a Request stands in the place of the message that told
+// its requester to reveal it. One that is there no more, or cannot be changed
+// any more, counts as changed: another try would not change it either.
+func (c *Client) refreshDirect(ctx context.Context, t broker.Telling) error {
+	channel, ts, ok := strings.Cut(t.Direct, "/")
+	if !ok {
+		return fmt.Errorf("no message is at %q: %w", t.Direct, broker.ErrInvalid)
+	}
+	_, _, _, err := c.api.UpdateMessageContext(ctx, channel, ts, outcomeMessage(t.Request, t.Now).options()...)
+	if refusedAs(err, unreachable...) || refusedAs(err, unchangeable...) {
 		return nil
 	}
-	return c.write(ctx, r.Slack, outcomeMessage(r, t.Now))
+	return slackError(err)
 }
 
 // tellEnded tells those concerned that Sessions of a Request were ended.
@@ -184,14 +207,23 @@ func (c *Client) keep(ctx context.Context, channel, ts string, m, reply message)
 // application, and whom no message can reach any more counts as told: another try
 // would not reach them either.
 func (c *Client) write(ctx context.Context, to broker.SlackID, m message) error {
+	_, _, err := c.writeTo(ctx, to, m)
+	return err
+}
+
+// writeTo is write, and says where the message is, if it is anywhere.
+func (c *Client) writeTo(ctx context.Context, to broker.SlackID, m message) (channel, ts string, err error) {
 	if to.IsZero() {
-		return nil
+		return "", "", nil
 	}
-	_, _, err := c.api.PostMessageContext(ctx, to.User, m.options()...)
-	if refusedAs(err, unreachable...) {
-		return nil
+	channel, ts, err = c.api.PostMessageContext(ctx, to.User, m.options()...)
+	switch {
+	case refusedAs(err, unreachable...):
+		return "", "", nil
+	case err != nil:
+		return "", "", slackError(err)
 	}
-	return slackError(err)
+	return channel, ts, nil
 }
 
 // refusedAs says whether Slack refused a call with one of its own words.
@@ -245,6 +277,10 @@ func hasAnswer(notices []broker.Notice) bool {
 var unreachable = []string{
 	"user_disabled", "user_not_found", "users_not_found", "user_not_visible", "cannot_dm_bot", "channel_not_found", "is_archived",
 }
+
+// unchangeable are Slack's words for a message that cannot be changed, for good.
+// Source: the errors of chat.update.
+var unchangeable = []string{"message_not_found", "cant_update_message", "edit_window_closed"}
 
 // replaceAudit puts another message in the place of one in the audit channel.
 func (c *Client) replaceAudit(ctx context.Context, ts string, m message) error {

@@ -68,6 +68,7 @@ func TestStories(t *testing.T) {
 		{"approved for less", newApprovalWorldOn, tellApprovalForLess},
 		{"denied", newApprovalWorldOn, tellDenial},
 		{"withdrawn", newApprovalWorldOn, tellWithdrawal},
+		{"kept up to date", newApprovalWorldOn, tellRefresh},
 		{"lapsed", newApprovalWorldOn, tellLapse},
 		{"void", newApprovalWorldOn, tellVoid},
 		{"reminded", newApprovalWorldOn, tellReminder},

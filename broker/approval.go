@@ -136,6 +136,22 @@ func (r *Request) tellRequester(e *Event, id string, now time.Time) {
 	r.Trail.Notices = append(r.Trail.Notices, Notice{ID: id + ".requester", Kind: NoticeOutcome, Due: now, Event: &about})
 }
 
+// refreshDirect has the message that told the requester to reveal say how the
+// Request stands. One that is not known yet may be on its way: by the time that
+// whoever sends it has, it is known, or there is none.
+func (r *Request) refreshDirect(e *Event, id string, now time.Time) {
+	about, due := *e, now
+	switch {
+	case r.Slack.IsZero(), r.Needs == nil:
+		return
+	case r.Trail.Direct == "" && r.State == StateClosed: // whoever revealed it had it
+		return
+	case r.Trail.Direct == "":
+		due = now.Add(holdFor)
+	}
+	r.Trail.Notices = append(r.Trail.Notices, Notice{ID: id + ".over", Kind: NoticeOver, Due: due, Event: &about})
+}
+
 // readAnswers reads what is known of the approvers now: an Approval counts only
 // while whoever gave it may still answer.
 func (a *attempt) readAnswers(ctx context.Context) error {
@@ -380,6 +396,7 @@ func (r *Request) late(now time.Time) bool {
 
 // end takes the step that is the Request's last, and returns its Event.
 func (r *Request) end(b *Broker, s step, name EventName, by User, slack SlackID, reason string, now time.Time) (*Event, error) {
+	approved := r.State == StateApproved
 	if err := r.move(s); err != nil {
 		return nil, err
 	}
@@ -392,6 +409,9 @@ func (r *Request) end(b *Broker, s step, name EventName, by User, slack SlackID,
 	r.unwait()
 	if s != stepWithdraw {
 		r.tellRequester(&e, b.newID(now), now)
+	}
+	if approved {
+		r.refreshDirect(&e, b.newID(now), now)
 	}
 	return &e, nil
 }

@@ -460,7 +460,7 @@ func TestApprovalNotices(t *testing.T) {
 		{"a quarter", func() { w.advance(15 * time.Minute) }, "remind"},
 		{"half", func() { w.advance(30 * time.Minute) }, "remind"},
 		{"approved", func() { r = w.approve(t, lea, r) }, "audit approval outcome"},
-		{"unclaimed", func() { w.advance(time.Hour) }, "audit approval outcome"},
+		{"unclaimed", func() { w.advance(time.Hour) }, "audit approval outcome over"},
 		{"over", func() { w.advance(24 * time.Hour) }, ""},
 	}
 	for _, s := range steps {

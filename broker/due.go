@@ -21,7 +21,7 @@ const (
 
 // noticeKinds are the kinds of Notices, in the order in which they are told.
 var noticeKinds = []NoticeKind{
-	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeEscalate, NoticeOutcome, NoticeEnding, NoticeEnded,
+	NoticeAudit, NoticeUndelivered, NoticeApproval, NoticeRemind, NoticeEscalate, NoticeOutcome, NoticeOver, NoticeEnding, NoticeEnded,
 	NoticeExpiring,
 	NoticeFence, NoticePace, NoticeLapse, NoticeClose,
 }
@@ -89,7 +89,7 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 	if mine, err := b.Outbox.Hold(ctx, p.Ref, now, now.Add(holdFor)); err != nil || !mine {
 		return err
 	}
-	s := Settlement{Thread: p.Trail.Thread, Post: p.Trail.Post, Later: map[string]Notice{}}
+	s := Settlement{Thread: p.Trail.Thread, Post: p.Trail.Post, Direct: p.Trail.Direct, Later: map[string]Notice{}}
 	for _, e := range p.Trail.Events {
 		s.Indexed = append(s.Indexed, e.ID)
 	}
@@ -99,7 +99,7 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 	}
 	var errs []error
 	for _, kind := range noticeKinds {
-		about.Kind, about.Now, about.Thread, about.Post = kind, now, s.Thread, s.Post
+		about.Kind, about.Now, about.Thread, about.Post, about.Direct = kind, now, s.Thread, s.Post, s.Direct
 		about.Notices = slices.DeleteFunc(slices.Clone(p.Trail.Notices), func(n Notice) bool {
 			// What is told of to the auditors goes together, in order.
 			return n.Kind != kind || kind != NoticeAudit && n.Due.After(now)
@@ -125,6 +125,8 @@ func (b *Broker) passOn(ctx context.Context, p Pending, now time.Time, waiting m
 			case thread == "":
 			case kind.forApprovers():
 				s.Post, about.Post = thread, thread
+			case kind == NoticeOutcome:
+				s.Direct = thread
 			default:
 				s.Thread = thread
 			}
@@ -243,9 +245,13 @@ func (b *Broker) timed(ctx context.Context, r Request) (Request, error) {
 			if !r.over(now) {
 				return nil, &Settled{Request: *r}
 			}
+			if err := r.move(stepClose); err != nil {
+				return nil, err
+			}
 			r.untime()
 			e := b.requestEvent(EventClosed, *r, now)
-			return &e, r.move(stepClose)
+			r.refreshDirect(&e, b.newID(now), now)
+			return &e, nil
 		})
 	}
 	var settled *Settled
@@ -274,6 +280,8 @@ func (t Telling) untold() bool {
 		return true
 	case NoticeRemind, NoticeEscalate:
 		return t.Request.State != StatePending
+	case NoticeOver:
+		return t.Direct == "" || !t.Request.State.Over()
 	case NoticeEnding:
 		return t.Request.State != StateOpen || !t.Request.RevealUntil().IsZero()
 	default:

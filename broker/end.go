@@ -92,6 +92,7 @@ func (b *Broker) end(ctx context.Context, id, session, by string, slack SlackID,
 		e.Actor, e.Slack, e.SessionID = by, slack.String(), strings.Join(ids, ", ")
 		if window && r.Needs != nil {
 			r.tellApprovers(&e, b.newID(now), now)
+			r.refreshDirect(&e, b.newID(now), now)
 		}
 		// The sweep takes over from whoever asked.
 		r.Trail.Notices = append(r.Trail.Notices, Notice{ID: b.newID(now), Kind: NoticeFence, Due: now.Add(holdFor)})

@@ -119,6 +119,9 @@ const (
 	NoticeEscalate NoticeKind = "escalate"
 	// NoticeOutcome tells the requester how a Request stands.
 	NoticeOutcome NoticeKind = "outcome"
+	// NoticeOver has the message that told the requester to reveal say how the
+	// Request stands, now that it is over. It sends no message of its own.
+	NoticeOver NoticeKind = "over"
 	// NoticeLapse tells nobody: it is when a Request lapses.
 	NoticeLapse NoticeKind = "lapse"
 	// NoticeClose tells nobody: it is when a Request's window is over.
@@ -152,11 +155,14 @@ type Trail struct {
 	Notices []Notice `json:"notices,omitempty"`
 	Thread  string   `json:"thread,omitempty"` // the audit channel's message for the aggregate, once posted
 	Post    string   `json:"post,omitempty"`   // the approvals channel's
+	// Direct is the message to the requester of a Request that was approved, which
+	// says so: as the Teller names it, the conversation with it.
+	Direct string `json:"direct,omitempty"`
 }
 
 // IsZero says whether the Trail holds nothing at all.
 func (t Trail) IsZero() bool {
-	return len(t.Events) == 0 && len(t.Notices) == 0 && t.Thread == "" && t.Post == ""
+	return len(t.Events) == 0 && len(t.Notices) == 0 && t.Thread == "" && t.Post == "" && t.Direct == ""
 }
 
 // Due returns when the Trail next needs attention; ok is false for never. It
@@ -223,16 +229,20 @@ type Settlement struct {
 	Later   map[string]Notice // Notices to try again, by id, with their new Due and Tries
 	Thread  string            // set, when not empty
 	Post    string            // likewise
+	Direct  string            // likewise
 }
 
 // Apply returns t with s taken off.
 func (s Settlement) Apply(t Trail) Trail {
-	out := Trail{Thread: t.Thread, Post: t.Post}
+	out := Trail{Thread: t.Thread, Post: t.Post, Direct: t.Direct}
 	if s.Thread != "" {
 		out.Thread = s.Thread
 	}
 	if s.Post != "" {
 		out.Post = s.Post
+	}
+	if s.Direct != "" {
+		out.Direct = s.Direct
 	}
 	indexed, told := setOf(s.Indexed), setOf(s.Told)
 	for _, e := range t.Events {

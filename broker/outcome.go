@@ -97,7 +97,11 @@ func (a *attempt) refuse(ctx context.Context, d policy.Decision, asked policy.As
 				return nil
 			}
 			r.tellRequester(e, a.broker.newID(a.began), a.began)
-			return r.move(stepVoid)
+			if err := r.move(stepVoid); err != nil {
+				return err
+			}
+			r.refreshDirect(e, a.broker.newID(a.began), a.began)
+			return nil
 		default:
 			return nil
 		}

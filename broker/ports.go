@@ -205,7 +205,8 @@ type Directory interface {
 // A Teller sends Notices.
 type Teller interface {
 	// Tell sends what is due to be told of one aggregate and returns the
-	// thread it went to, if it has one. Err says what could not be sent; where
+	// thread it went to, if it has one; of a NoticeOutcome that says to reveal,
+	// the message itself. Err says what could not be sent; where
 	// the receiver asked for patience, it is a *Patience.
 	Tell(ctx context.Context, t Telling) (thread string, err error)
 }
@@ -218,6 +219,7 @@ type Telling struct {
 	Notices []Notice
 	Thread  string
 	Post    string   // the approvals channel's message, once there is one
+	Direct  string   // the message that told the requester to reveal, once there is one
 	Request *Request // nil unless they are about a Request
 	// Where approvers are told of a Request that waits, Asked are the groups whose
 	// members are asked to answer it by now, and Approvers those of them who can,

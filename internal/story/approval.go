@@ -1,6 +1,8 @@
 package story
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/starback/starback/sandbox"
@@ -24,7 +26,7 @@ func (h *House) approved(reason string) {
 }
 
 // Approval is of requests that two must approve: approved and revealed, denied,
-// withdrawn.
+// withdrawn before they are approved and after.
 func Approval(h *House) {
 	t := h.T
 	post := h.asks("the disk is full")
@@ -61,6 +63,18 @@ func Approval(h *House) {
 	h.Finds("U0OLGA", true, "is withdrawn.")
 	h.Finds("U0LEA", false, "a mistake", "Withdrawn by olga.")
 
+	h.asks("somebody else did it")
+	asked := h.Finds("U0OLGA", true, "needs 2 approvals", "Withdraw")
+	h.approved("somebody else did it")
+	dm = h.Finds("U0OLGA", false, "was approved by lea, mia", "[ Reveal ]")
+	h.settled(dm)
+	h.Presses("U0OLGA", asked, "withdraw")
+	h.Finds("U0LEA", false, "somebody else did it", "Withdrawn by olga.")
+	h.wait("U0OLGA", func(seen []sandbox.Message) bool {
+		at := slices.IndexFunc(seen, func(m sandbox.Message) bool { return m.Channel == dm.Channel && m.TS == dm.TS })
+		return at >= 0 && strings.Contains(plain(seen[at]), "is withdrawn.") && !strings.Contains(plain(seen[at]), "Reveal")
+	}, func() string { return "the message with the button stays as it was" })
+
 	h.Stop()
 	h.TrueTrail()
 	h.NoLeaks(first["AWS_SECRET_ACCESS_KEY"], second["AWS_SESSION_TOKEN"], "/actions/"+Team, "/commands/"+Team)
@@ -69,6 +83,23 @@ func Approval(h *House) {
 			t.Error("the credentials stand in a message that stays")
 		}
 	}
+}
+
+var requestIn = regexp.MustCompile(`Request ([0-9A-Z]{20})`)
+
+// settled waits until the store knows where the requester was told, by a message,
+// to reveal a request.
+func (h *House) settled(m sandbox.Message) {
+	h.T.Helper()
+	found := requestIn.FindStringSubmatch(plain(m))
+	if found == nil {
+		h.T.Fatalf("the message names no request:\n%s", Brief(plain(m)))
+	}
+	db := h.Store(h.T)
+	h.Eventually(func() bool {
+		r, err := db.Request(h.T.Context(), found[1])
+		return err == nil && r.Trail.Direct != ""
+	}, "it is not kept where the requester was told")
 }
 
 // Void is of a request that waits while an administrator takes away what it

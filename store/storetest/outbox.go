@@ -20,7 +20,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 			putTrail(t, s, "later", notices(clock.Add(2*time.Minute)))
 			putTrail(t, s, "soon", notices(clock.Add(time.Hour), clock.Add(time.Minute)))
 			putTrail(t, s, "events", broker.Trail{Events: []broker.Event{anEvent("e")}})
-			putTrail(t, s, "none", broker.Trail{Thread: "1762335000.000100"})
+			putTrail(t, s, "none", broker.Trail{Thread: "1762335000.000100", Post: "1762335000.000200", Direct: "D024BE91L/1762335000.000300"})
 			user := alice()
 			user.Trail = notices(clock.Add(90 * time.Second))
 			must(s.PutUser(t.Context(), user))(t)
@@ -65,7 +65,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 			settlement := broker.Settlement{
 				Indexed: []string{"e1", "never there"}, Told: []string{"n1"},
 				Later:  map[string]broker.Notice{"n2": {Due: clock.Add(time.Hour), Tries: 1}},
-				Thread: "1762335000.000100",
+				Thread: "1762335000.000100", Post: "1762335000.000200", Direct: "D024BE91L/1762335000.000300",
 			}
 			for _, r := range trails(t, s, before) {
 				for range 2 { // the second time changes nothing

@@ -211,7 +211,7 @@ func aRequest(id string) broker.Request {
 		AskedAt: clock, OpenedAt: clock.Add(time.Second), WindowEnd: clock.Add(time.Hour),
 		AccountID: "111122223333", PolicyVersion: 7,
 		Sessions: []broker.Session{{ID: "01JBXQ5A3M8V6T4E2R0Z9YSSSS", Key: "k", BeganAt: clock, Lease: clock.Add(time.Minute)}},
-		Trail:    broker.Trail{Events: []broker.Event{anEvent("e1")}, Notices: []broker.Notice{aNotice("n1", clock)}},
+		Trail:    broker.Trail{Events: []broker.Event{anEvent("e1")}, Notices: []broker.Notice{aNotice("n1", clock)}, Thread: "1.5", Post: "1.6", Direct: "D1/1.7"},
 	}
 }
 
