@@ -152,6 +152,9 @@ func (c *Client) tellRequester(ctx context.Context, t broker.Telling) (direct st
 // its requester to reveal it. One that is there no more, or cannot be changed
 // any more, counts as changed: another try would not change it either.
 func (c *Client) refreshDirect(ctx context.Context, t broker.Telling) error {
+	if t.Direct == "" {
+		return nil // an application was told nothing
+	}
 	channel, ts, ok := strings.Cut(t.Direct, "/")
 	if !ok {
 		return fmt.Errorf("no message is at %q: %w", t.Direct, broker.ErrInvalid)
