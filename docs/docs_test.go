@@ -156,6 +156,7 @@ func TestNames(t *testing.T) {
 		{"field of an event", "audit.md", "## The schema", fields(reflect.TypeFor[broker.Event]())},
 		{"rule", "administration.md", "## Refusals", slices.Concat(constants(t, "../broker", "Rule"), constants(t, "../broker/policy", "Rule"))},
 		{"fault", "runbooks.md", "## AWS refuses", constants(t, "../broker", "FaultCode")},
+		{"code", "applications.md", "## When it refuses", constants(t, "../api", "code")},
 		{"state", "design.md", "## Approval", constants(t, "../broker", "State")},
 		{"key", "policy-file.md", "## Keys", keys(t)},
 		{"command", "administration.md", "## Every feature, and its command", operations()},
@@ -169,6 +170,30 @@ func TestNames(t *testing.T) {
 				t.Errorf("%s: nothing is said of the %s `%s` under %q", tt.page, tt.what, name, tt.heading)
 			}
 		}
+	}
+}
+
+// TestCalls finds every call of the interface for applications on its page.
+func TestCalls(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, "../api/testdata/answers/openapi.txt"), "\n\n")
+	var described struct {
+		Paths map[string]map[string]any
+	}
+	if err := json.Unmarshal([]byte(text), &described); err != nil {
+		t.Fatal(err)
+	}
+	said := section(t, "applications.md", "## What else there is")
+	calls := 0
+	for path, methods := range described.Paths {
+		for method := range methods {
+			calls++
+			if call := strings.ToUpper(method) + " " + path; !strings.Contains(said, "`"+call+"`") {
+				t.Errorf("applications.md does not tell of %s", call)
+			}
+		}
+	}
+	if calls < 5 {
+		t.Errorf("there are only %d calls", calls)
 	}
 }
 
@@ -314,7 +339,7 @@ var features = []string{
 	"Assign users into groups",
 	"Assign roles to groups of users and/or individuals",
 	"Cascading roles",
-	"Automatic application access",
+	"Automatic application access management",
 }
 
 // TestFeatures finds a row for every feature of administering, and in it a

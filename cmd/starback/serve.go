@@ -27,7 +27,8 @@ func (p *program) serveCommand() *cobra.Command {
 
 Slack posts to /slack/commands, /slack/interactions and /slack/events. Put a
 proxy with TLS in front, or set SLACK_APP_TOKEN: then Slack is reached over
-Socket Mode, and nothing needs to be public. /healthz says that the process is
+Socket Mode, and nothing needs to be public. Applications ask at /v1/, with the
+tokens that "starback token create" makes. /healthz says that the process is
 up, /readyz that the store, Slack and AWS answer.
 
 The environment configures it: SLACK_SIGNING_SECRET, SLACK_BOT_TOKEN,
