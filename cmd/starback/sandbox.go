@@ -104,20 +104,19 @@ func newWorld(ctx context.Context, addr string, out io.Writer) (w *world, err er
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(w.folder, "starback.db")
 	cfg := config.Config{
 		SigningSecret:    broker.NewSecret(w.slack.SigningSecret()),
 		BotToken:         broker.NewSecret(w.slack.BotToken()),
 		SlackAPI:         slackURL + "/api/",
 		Teams:            []string{"T0SANDBOX"},
 		Hosts:            []string{slackURL[len("http://"):]},
-		Store:            "file:" + file,
+		Store:            w.store(),
 		Base:             "ssm:" + baseParameter,
 		AuditChannel:     auditChannel,
 		ApprovalsChannel: approvalsChannel,
 		SignIn:           awsURL + "/federation",
 	}
-	if err := applyExample(ctx, file); err != nil {
+	if err := applyExample(ctx, w.file()); err != nil {
 		return nil, err
 	}
 	w.service, err = newService(ctx, cfg, awsCfg, out)
@@ -208,6 +207,10 @@ func (w *world) run(ctx context.Context) error {
 	return w.service.run(ctx, w.listener, map[string]http.Handler{"/sandbox/": w.slack.Control()})
 }
 
+// file is where the store is, and store what STARBACK_STORE calls it.
+func (w *world) file() string  { return filepath.Join(w.folder, "starback.db") }
+func (w *world) store() string { return "file:" + w.file() }
+
 // addr is where the world's Starback listens.
 func (w *world) addr() string { return w.listener.Addr().String() }
 
@@ -246,9 +249,17 @@ Type into it from another terminal, as alice, bob, carol, dave, erin or grace:
     %[3]s demo%[2]s --as bob --click Reveal
     %[3]s demo%[2]s --channel starback-audit
 
+Administer it, and ask as an application:
+
+    export STARBACK_STORE=%[4]s
+    %[3]s who-can prod-admin
+    TOKEN=$(%[3]s token create ci-deploy --any-role)
+    curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+      http://%[1]s/v1/credentials -d '{"role": "prod-readonly"}'
+
 Ctrl-C ends it.
 
-`, w.addr(), atAddr(w.addr()), os.Args[0])
+`, w.addr(), atAddr(w.addr()), os.Args[0], w.store())
 	return w.run(ctx)
 }
 

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -155,8 +157,42 @@ func TestTypingIntoTheSandbox(t *testing.T) {
 	if !strings.Contains(p.output(), "Nothing in it is real") {
 		t.Error("the sandbox does not say what it is")
 	}
+	asksAsIsSaid(t, p)
 	p.stop()
 	if strings.Contains(p.output(), sandbox.Marker) {
 		t.Error("a secret was printed")
+	}
+}
+
+// asksAsIsSaid does what a sandbox says an application can do.
+func asksAsIsSaid(t *testing.T, p *process) {
+	t.Helper()
+	_, said, _ := strings.Cut(p.output(), "ask as an application:\n")
+	commands, curl, found := strings.Cut(said, "    curl ")
+	if !found || !strings.Contains(curl, "http://"+p.addr+"/v1/credentials -d '{\"role\": \"prod-readonly\"}'") {
+		t.Fatalf("the sandbox says\n%s", said)
+	}
+	token, err := exec.CommandContext(t.Context(), "sh", "-e", "-c", commands+`printf 'TOKEN=%s' "$TOKEN"`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holders, word, _ := strings.Cut(string(token), "TOKEN=")
+	if !strings.Contains(holders, "bob") {
+		t.Errorf("who may have prod-admin:\n%s", holders)
+	}
+	ask, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.addr+"/v1/credentials", strings.NewReader(`{"role": "prod-readonly"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Header.Set("Authorization", "Bearer "+word)
+	ask.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), `"access_key_id":"ASIA`) {
+		t.Errorf("an application is answered with %s, %v", answer.Status, err)
 	}
 }
