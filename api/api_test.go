@@ -340,23 +340,31 @@ func TestSettled(t *testing.T) {
 		{"lapsed", policy.RuleApprovalRequired, func(w *world, _ string) { w.advance(time.Hour) }},
 		{"lapsed", policy.RuleApprovalRequired, func(w *world, id string) { w.answers(id, true); w.advance(time.Hour) }},
 		{"void", broker.RuleEnded, func(w *world, id string) {
-			if _, err := w.End(w.t.Context(), broker.Ending{Caller: broker.SlackID{Team: "T0AB", User: "UALICE"}, RequestID: id, Deadline: w.Now().Add(time.Minute)}); err != nil {
+			if _, err := w.End(w.t.Context(), broker.Ending{Caller: alice, RequestID: id, Deadline: w.Now().Add(time.Minute)}); err != nil {
+				w.t.Fatal(err)
+			}
+		}},
+		{"withdrawn", policy.RuleApprovalRequired, func(w *world, id string) {
+			if _, err := w.Withdraw(w.t.Context(), alice, id, w.Now().Add(time.Minute)); err != nil {
 				w.t.Fatal(err)
 			}
 		}},
 	} {
-		t.Run(tt.state, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, onSQLite)
-			asked := w.call(http.MethodPost, credentials, guarded)
-			tt.then(w, asked.word("request_id"))
-			got := w.call(http.MethodPost, asked.header.Get("Location")+"/credentials", "")
-			w.wants(got, http.StatusConflict, "settled", tt.rule)
-			if got.word("state") != tt.state || w.mint.made != 0 {
-				t.Errorf("%s; %d made", got.text, w.mint.made)
-			}
-			golden(t, "settled-"+tt.state, got)
-		})
+		for engine, open := range engines {
+			t.Run(tt.state+" "+engine, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, open)
+				w.token = w.newToken(broker.TokenWish{User: "alice", AnyRole: true})
+				asked := w.call(http.MethodPost, credentials, guarded, "Idempotency-Key", "1")
+				tt.then(w, asked.word("request_id"))
+				got := w.call(http.MethodPost, asked.header.Get("Location")+"/credentials", "")
+				w.wants(got, http.StatusConflict, "settled", tt.rule)
+				if got.word("state") != tt.state || w.mint.made != 0 {
+					t.Errorf("%s; %d made", got.text, w.mint.made)
+				}
+				golden(t, "settled-"+tt.state, got)
+			})
+		}
 	}
 }
 
@@ -413,7 +421,16 @@ func TestAccessThatEnds(t *testing.T) {
 // What fails is told so, and when to ask again.
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onSQLite)
+	for engine, open := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			unavailable(t, newWorld(t, open))
+		})
+	}
+}
+
+func unavailable(t *testing.T, w *world) {
+	t.Helper()
 	down := broker.ErrUnavailable
 	w.store.down(down)
 	w.wants(w.call(http.MethodPost, credentials, readonly), http.StatusServiceUnavailable, "unavailable", "")
@@ -436,7 +453,7 @@ func TestUnavailable(t *testing.T) {
 // A token that asks too often is refused, and others are not.
 func TestRate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onSQLite)
+	w := newWorld(t, onSQLite) // the limits are kept in no store
 	for range 20 {
 		w.wants(w.call(http.MethodPost, credentials, readonly), http.StatusOK, "", "")
 	}

@@ -47,7 +47,10 @@ users:
   ci:    {app: true, owner: alice, groups: [dev], expires: 2099-12-31}
 `
 
-var lea = broker.SlackID{Team: "T0AB", User: "ULEA"}
+var (
+	alice = broker.SlackID{Team: "T0AB", User: "UALICE"}
+	lea   = broker.SlackID{Team: "T0AB", User: "ULEA"}
+)
 
 // A clock is moved by hand.
 type clock struct {
