@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/starback/starback/broker/policy"
@@ -62,21 +62,35 @@ func (a *Admin) back(ctx context.Context, was, doc *policy.Document, now time.Ti
 	if err != nil {
 		return nil, err
 	}
-	var b Back
-	for _, name := range was.Removed {
-		if groupThere(doc, name) != nil {
-			continue
+	members := map[policy.GroupName][]policy.UserName{}
+	for name, u := range stored {
+		for _, g := range u.RemovedGroups(was) {
+			members[g] = append(members[g], name)
 		}
-		g := GroupBack{Name: name}
-		for _, user := range slices.Sorted(maps.Keys(stored)) {
-			if slices.Contains(stored[user].Groups, name) {
-				g.Members = append(g.Members, user)
-			}
-		}
-		b.Groups = append(b.Groups, g)
 	}
-	b.Impact = policy.Effects(was, doc, state{}.people(stored), now)
+	b := Back{Impact: policy.Effects(was, doc, state{}.people(stored), now)}
+	for _, name := range was.Removed {
+		if _, there := doc.Groups[name]; there {
+			b.Groups = append(b.Groups, GroupBack{name, slices.Sorted(slices.Values(members[name]))})
+		}
+	}
 	return &b, nil
+}
+
+// loud says of removed groups that they come back, in a sentence; nothing, if
+// none does.
+func (b *Back) loud() string {
+	if b == nil || len(b.Groups) == 0 {
+		return ""
+	}
+	if len(b.Groups) == 1 {
+		return fmt.Sprintf("The removed group %s comes back.", b.Groups[0].Name)
+	}
+	names := make([]string, len(b.Groups))
+	for i, g := range b.Groups {
+		names[i] = string(g.Name)
+	}
+	return fmt.Sprintf("These removed groups come back: %s.", strings.Join(shortened(names, 5), ", "))
 }
 
 // Preview says what a Change would do now, and does nothing. What Do would

@@ -34,7 +34,7 @@ func TestRollbackBringsBack(t *testing.T) {
 				"groups.data: added", "groups.data.grants.readonly2: added, without end",
 				"groups.dev.grants.ticketed: added, without end", "groups.idle: added",
 			}
-			loud := "The removed group data comes back. The removed group idle comes back."
+			loud := "These removed groups come back: data, idle."
 			ch := broker.Change{Op: broker.OpRollback, Version: version, Message: "too much"}
 			before := headOf(t, s)
 			seen, benefit, err := admin.Preview(t.Context(), ch)

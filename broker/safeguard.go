@@ -268,10 +268,8 @@ func (s state) loud(author Author, benefit string, now time.Time) string {
 			words = append(words, fmt.Sprintf("The members of %s become administrators.", d.Path[1]))
 		}
 	}
-	if s.back != nil {
-		for _, g := range s.back.Groups {
-			words = append(words, fmt.Sprintf("The removed group %s comes back.", g.Name))
-		}
+	if returns := s.back.loud(); returns != "" {
+		words = append(words, returns)
 	}
 	if len(weaker) > 0 {
 		words = append(words, "This weakens a rule: "+strings.Join(shortened(weaker, 5), "; ")+".")

@@ -66,7 +66,11 @@ func (u User) Subject(owner User) policy.Subject {
 // are worth nothing unless a rollback brings them back.
 func (u User) RemovedGroups(d *policy.Document) (removed []policy.GroupName) {
 	for _, g := range u.Groups {
-		if d == nil || groupThere(d, g) != nil {
+		there := false
+		if d != nil {
+			_, there = d.Groups[g]
+		}
+		if !there {
 			removed = append(removed, g)
 		}
 	}

@@ -99,11 +99,15 @@ func (p *program) userListCommand() *cobra.Command {
 		return nil
 	}
 	return p.onStore(cmd, func(ctx context.Context, a *broker.Admin, _ []string) error {
-		_, doc, err := a.Policies.Head(ctx)
+		newest := a.Policies.Head
+		if f.Group != "" {
+			newest = a.Policy // there must be one
+		}
+		_, doc, err := newest(ctx)
 		if err != nil {
 			return err
 		}
-		if f.Group != "" && doc != nil {
+		if f.Group != "" {
 			if err := known("group", f.Group, doc.Groups); err != nil {
 				return err
 			}
