@@ -45,6 +45,13 @@ func bearer(r *http.Request) (broker.Secret, *problem) {
 	return token, nil
 }
 
+// oneKey says whether a request has one Idempotency-Key or none. One that is empty
+// would protect from nothing, and of two nobody knows which counts.
+func oneKey(r *http.Request) bool {
+	given := r.Header.Values(keyHeader)
+	return len(given) == 0 || len(given) == 1 && strings.TrimSpace(given[0]) != ""
+}
+
 // operation returns a handler of an operation with what all of them share: who
 // calls, an answer that is sent whole or not at all, and the record of whether
 // credentials have reached their caller.
@@ -53,6 +60,10 @@ func (s *server) operation(handler http.HandlerFunc) http.HandlerFunc {
 		token, refused := bearer(r)
 		if refused != nil {
 			refused.write(w)
+			return
+		}
+		if !oneKey(r) {
+			wrongField(keyHeader).write(w)
 			return
 		}
 		c := &call{token: token}

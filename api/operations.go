@@ -75,7 +75,7 @@ type askInput struct {
 // ask is the body of an ask. What is not named here is refused.
 type ask struct {
 	_        struct{}        `additionalProperties:"false"`
-	Role     policy.RoleName `json:"role" minLength:"1" maxLength:"64"`
+	Role     policy.RoleName `json:"role" maxLength:"64" pattern:"^[A-Za-z0-9._-]+$"`
 	Duration string          `json:"duration,omitempty" maxLength:"16" doc:"Hours and minutes, as in 1h30m; without it, the role's default"`
 	Ticket   string          `json:"ticket,omitempty" maxLength:"200" doc:"One word"`
 	Reason   string          `json:"reason,omitempty" maxLength:"799"`

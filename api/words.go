@@ -219,12 +219,12 @@ const keyHeader = "Idempotency-Key"
 
 // fieldWords say what a field, or a header, has to be.
 var fieldWords = map[string]string{
-	"role":     "role has to be the name of a role, of at most 64 characters.",
+	"role":     "role has to be the name of a role: at most 64 letters, digits, dots, dashes and underscores.",
 	"duration": "duration has to be in hours and minutes, such as 30m, 2h or 1h30m.",
 	"ticket":   fmt.Sprintf("ticket has to be one word of at most %d characters.", maxTicket),
 	"reason":   fmt.Sprintf("reason has to be text of at most %d characters, without control characters.", maxReason),
-	"body":     "The body has to be one JSON object, such as {\"role\": \"prod-readonly\"}.",
-	keyHeader:  "Idempotency-Key has to be 1 to 255 printable characters of ASCII.",
+	"body":     "The body has to be one JSON object in UTF-8 with each member once, such as {\"role\": \"prod-readonly\"}.",
+	keyHeader:  "Idempotency-Key has to be there once, as 1 to 255 printable characters of ASCII, or not at all.",
 }
 
 // wrongField is told where a field cannot be what it is.
