@@ -68,7 +68,9 @@ func (s *server) operation(handler http.HandlerFunc) http.HandlerFunc {
 		}
 		c := &call{token: token}
 		held := &answer{ResponseWriter: w}
-		if s.guarded(handler, held, r.WithContext(context.WithValue(r.Context(), callKey{}, c))) {
+		ctx, stop := context.WithTimeout(context.WithValue(r.Context(), callKey{}, c), Patience)
+		defer stop()
+		if s.guarded(handler, held, r.WithContext(ctx)) {
 			held.reset()
 			newProblem(codeInternal, "Something went wrong here. Nothing was issued that you could use; ask again in a minute.").write(held)
 			s.deliver(r, held, c, errPanic)
@@ -100,10 +102,15 @@ func (s *server) guarded(handler http.HandlerFunc, w http.ResponseWriter, r *htt
 
 // deliver sends the answer, and records whether credentials in it have reached
 // whoever asked, as far as can be known: that the last of it has left this machine
-// is not known.
+// is not known. Whoever has hung up is sent none: what counts as not shown can be
+// had anew, with another window, so it must not be had as well by somebody who
+// has closed only their half of the connection.
 func (s *server) deliver(r *http.Request, held *answer, c *call, err error) {
 	if err == nil && c.issued != nil {
-		err = r.Context().Err() // nobody waits for them any more
+		if err = r.Context().Err(); err != nil {
+			held.reset()
+			hungUp(c.issued.Request.ID).write(held)
+		}
 	}
 	if sent := held.send(); err == nil {
 		err = sent

@@ -1,10 +1,13 @@
 package api_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/starback/starback/sandbox"
 )
 
 // What could be read in two ways is not taken, and leaves nothing.
@@ -50,5 +53,39 @@ func TestAmbiguous(t *testing.T) {
 	}
 	if log := w.log.String(); w.mint.made != 0 || strings.Contains(log, "request.asked") {
 		t.Errorf("%d sessions were made; the log says\n%s", w.mint.made, log)
+	}
+}
+
+// What counts as not shown is not sent: whoever closes only their half of the
+// connection would have it, and could have it anew, with another window.
+func TestHungUpIsSentNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onSQLite)
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	w.mint.meanwhile = hangUp
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, credentials, strings.NewReader(readonly))
+	r.Header.Set("Authorization", "Bearer "+w.token)
+	answer := httptest.NewRecorder()
+	w.handler().ServeHTTP(answer, r)
+	if answer.Code != http.StatusServiceUnavailable || w.mint.made != 1 || strings.Contains(answer.Body.String(), sandbox.Marker) {
+		t.Errorf("answered %d %s; %d made", answer.Code, answer.Body, w.mint.made)
+	}
+}
+
+// A store that stalls keeps nobody for longer than an ask may take: neither
+// whoever asks for credentials nor whoever only looks.
+func TestStallEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onSQLite)
+	for _, path := range []string{"/v1/whoami", "/v1/roles", "/v1/requests/00000000000000000000"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		r.Header.Set("Authorization", "Bearer "+w.token)
+		bounded := false
+		w.store.looked = func(ctx context.Context) { _, bounded = ctx.Deadline() }
+		w.handler().ServeHTTP(httptest.NewRecorder(), r)
+		if !bounded {
+			t.Errorf("%s may take for ever", path)
+		}
 	}
 }

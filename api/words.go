@@ -60,6 +60,11 @@ func explain(err error, now time.Time) *problem {
 	}
 }
 
+func hungUp(id string) *problem {
+	return newProblem(codeUnavailable, fmt.Sprintf("The connection was closed before the credentials were there, so they are withheld. "+
+		"Post to %srequests/%s/credentials for others.", Prefix, id)).about(id).after(soon)
+}
+
 func noRequest() *problem {
 	return newProblem(codeNotFound, "There is no such request of this token. A request can be seen with the very token that asked.")
 }

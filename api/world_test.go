@@ -147,8 +147,16 @@ func (s *slack) Tell(context.Context, broker.Telling) (string, error) { return "
 // A breakable store fails where it is told to.
 type breakable struct {
 	store.Store
-	mu  sync.Mutex
-	err error
+	mu     sync.Mutex
+	err    error
+	looked func(context.Context) // when a token is looked up; nil: nothing
+}
+
+func (b *breakable) IdentifyToken(ctx context.Context, id string) (broker.Facts, error) {
+	if b.looked != nil {
+		b.looked(ctx)
+	}
+	return b.Store.IdentifyToken(ctx, id)
 }
 
 func (b *breakable) down(err error) {
