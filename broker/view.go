@@ -41,7 +41,7 @@ func (v *View) Me(ctx context.Context, caller SlackID) (Me, error) {
 		return Me{}, &Refusal{Decision: *refused}
 	}
 	return Me{
-		User: f.User, Slack: caller, Admin: policy.IsAdmin(f.Policy, f.subject(), now),
+		User: f.User, Slack: caller, Ends: f.User.ends(f.Owner.Expires), Admin: policy.IsAdmin(f.Policy, f.subject(), now),
 		Roles: policy.Askable(f.Policy, f.subject(), now), PolicyVersion: f.PolicyVersion, policy: f.Policy,
 	}, nil
 }
