@@ -127,7 +127,7 @@ type session struct {
 
 func requestOf(r broker.Request, now time.Time) request {
 	out := request{
-		RequestID: r.ID, State: r.State, Role: r.Role, Rule: r.Rule, Needs: needsOf(r.Needs),
+		RequestID: r.ID, State: r.State, Role: r.Role, Rule: told(r.Rule), Needs: needsOf(r.Needs),
 		WindowEnd: stamp(r.WindowEnd), LapsesAt: stamp(r.LapsesAt), Approvals: []approval{}, Sessions: []session{},
 	}
 	for _, a := range r.Approvals {

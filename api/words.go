@@ -47,7 +47,7 @@ func explain(err error, now time.Time) *problem {
 			about(busy.RequestID).after(max(busy.Until.Sub(now), time.Second))
 	case errors.As(err, &settled):
 		p := newProblem(codeSettled, settledWords(settled.Request.State)).about(settled.Request.ID)
-		p.State, p.Rule = settled.Request.State, settled.Request.Rule
+		p.State, p.Rule = settled.Request.State, told(settled.Request.Rule)
 		return p
 	case errors.Is(err, broker.ErrNotFound):
 		return noRequest()
@@ -58,6 +58,15 @@ func explain(err error, now time.Time) *problem {
 	default:
 		return newProblem(codeInternal, "Something went wrong here, and nothing was issued. Ask again in a minute.")
 	}
+}
+
+// told is the rule that is told where this one refused: a list of roles to try is
+// not to be had here.
+func told(rule policy.Rule) policy.Rule {
+	if rule == policy.RuleRoleUnknown {
+		return policy.RuleNotGranted
+	}
+	return rule
 }
 
 func hungUp(id string) *problem {
@@ -84,10 +93,7 @@ func refused(r *broker.Refusal) *problem {
 		return p
 	default:
 		p := newProblem(codeDenied, words).about(r.RequestID)
-		p.Rule, p.MayAsk = rule, r.MayAsk
-		if rule == policy.RuleRoleUnknown {
-			p.Rule = policy.RuleNotGranted // a list of roles to try is not to be had here
-		}
+		p.Rule, p.MayAsk = told(rule), r.MayAsk
 		return p
 	}
 }
