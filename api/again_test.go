@@ -1,12 +1,72 @@
 package api_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/starback/starback/broker"
+	"github.com/starback/starback/broker/policy"
 )
+
+// The same ask again, by what came of the first: its answer may have been lost, so
+// it is told how that ended, and what leads on. Nothing is issued for either.
+func TestSameAskAgain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		body  string
+		first func(*world) // what comes before the ask
+		then  func(*world, string)
+		code  string
+		state string
+		rule  policy.Rule
+		says  string
+	}{
+		{name: "denied", body: `{"role": "secluded"}`, code: "settled", state: "denied", rule: policy.RuleNotGranted, says: "was denied"},
+		{name: "failed", body: readonly, first: func(w *world) { w.mint.fault = &broker.Fault{Code: broker.FaultAWS, Err: errors.New("no")} }, code: "settled", state: "closed", says: "is over"},
+		{name: "too many", body: readonly, first: func(w *world) {
+			for w.call(http.MethodPost, credentials, readonly).status == http.StatusOK {
+			}
+		}, code: "settled", state: "denied", rule: broker.RuleRate, says: "was denied"},
+		{name: "denied by an approver", body: guarded, then: func(w *world, id string) { w.answers(id, false) }, code: "settled", state: "denied", rule: broker.RuleDeclined, says: "was denied"},
+		{name: "approved", body: guarded, then: func(w *world, id string) { w.answers(id, true) }, code: "already_issued", says: "Nothing was issued for this"},
+		{name: "lapsed", body: guarded, then: func(w *world, _ string) {
+			w.advance(2 * time.Hour)
+			if _, err := w.Due(w.t.Context()); err != nil {
+				w.t.Fatal(err)
+			}
+		}, code: "settled", state: "lapsed", rule: policy.RuleApprovalRequired, says: "has lapsed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, onSQLite)
+			if tt.first != nil {
+				tt.first(w)
+			}
+			ask := func() reply { return w.call(http.MethodPost, credentials, tt.body, "Idempotency-Key", "1") }
+			id := ask().word("request_id")
+			if tt.then != nil {
+				tt.then(w, id)
+			}
+			w.mint.fault = nil
+			w.advance(time.Minute)
+			made := w.mint.made
+			again := ask()
+			w.wants(again, http.StatusConflict, tt.code, tt.rule)
+			if again.word("request_id") != id || again.word("state") != tt.state || w.mint.made != made {
+				t.Errorf("%s; %d made", again.text, w.mint.made-made)
+			}
+			if detail := again.word("detail"); !strings.Contains(detail, tt.says) || !strings.Contains(detail, "with another") {
+				t.Errorf("it is told %q", detail)
+			}
+		})
+	}
+}
 
 // A role that is not granted is never told from one that there is not: not by the
 // answer to the ask, nor by what is said of its request later.
@@ -26,4 +86,57 @@ func TestRolesAreNotProbed(t *testing.T) {
 	if diff := cmp.Diff(told["secluded"], told["nonsense"]); diff != "" {
 		t.Errorf("they are told apart:\n%s", diff)
 	}
+}
+
+// More of a request, again and again: a try that failed gives nothing under its
+// key, and the next key does.
+func TestMoreAfterFailure(t *testing.T) {
+	t.Parallel()
+	for engine, open := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, open)
+			for _, body := range []string{readonly, guarded} {
+				asked := w.call(http.MethodPost, credentials, body)
+				id := asked.word("request_id")
+				if asked.status == http.StatusAccepted {
+					w.answers(id, true)
+				}
+				more := func(key string) reply {
+					return w.call(http.MethodPost, "/v1/requests/"+id+"/credentials", "", "Idempotency-Key", key)
+				}
+				w.mint.fault = &broker.Fault{Code: broker.FaultAWS, Err: errors.New("no")}
+				w.wants(more("1"), http.StatusServiceUnavailable, "unavailable", "")
+				w.mint.fault = nil
+				same := more("1")
+				w.wants(same, http.StatusConflict, "already_issued", "")
+				if detail := same.word("detail"); !strings.Contains(detail, "Nothing was issued") || !strings.Contains(detail, "with another") {
+					t.Errorf("it is told %q", detail)
+				}
+				w.wants(more("2"), http.StatusOK, "", "")
+			}
+		})
+	}
+}
+
+// More of what is being decided at this moment has to wait, and does not hear that
+// it is over.
+func TestMoreWhileItIsDecided(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onSQLite)
+	var early reply
+	w.mint.meanwhile = func() {
+		found, err := w.store.Pending(t.Context(), w.Now().Add(time.Hour), 100)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, p := range found {
+			if p.Ref.Kind == broker.RefRequest {
+				early = w.call(http.MethodPost, "/v1/requests/"+p.Ref.Key+"/credentials", "")
+			}
+		}
+	}
+	w.wants(w.call(http.MethodPost, credentials, readonly), http.StatusOK, "", "")
+	w.mint.meanwhile = nil
+	w.wants(early, http.StatusConflict, "busy", "")
 }

@@ -36,8 +36,7 @@ func explain(err error, now time.Time) *problem {
 		words, after := faultWords(fault.Code)
 		return newProblem(codeUnavailable, words).about(fault.RequestID).after(after)
 	case errors.As(err, &already):
-		return newProblem(codeAlready, fmt.Sprintf("This was carried out before, and nothing is issued twice for it. "+
-			"See %[1]srequests/%[2]s for what came of it; post to %[1]srequests/%[2]s/credentials for more of it.", Prefix, already.RequestID)).about(already.RequestID)
+		return carriedOut(already)
 	case errors.As(err, &reused):
 		p := newProblem(codeKeyReused, "Another ask had this Idempotency-Key, with another content. Send this one with a key of its own.").about(reused.RequestID)
 		p.Field = keyHeader
@@ -46,9 +45,7 @@ func explain(err error, now time.Time) *problem {
 		return newProblem(codeBusy, "This is being carried out at this moment. Send the same again after Retry-After.").
 			about(busy.RequestID).after(max(busy.Until.Sub(now), time.Second))
 	case errors.As(err, &settled):
-		p := newProblem(codeSettled, settledWords(settled.Request.State)).about(settled.Request.ID)
-		p.State, p.Rule = settled.Request.State, told(settled.Request.Rule)
-		return p
+		return over(settled.Request.ID, settled.Request.State, settled.Request.Rule)
 	case errors.Is(err, broker.ErrNotFound):
 		return noRequest()
 	case errors.Is(err, broker.ErrConflict):
@@ -58,6 +55,28 @@ func explain(err error, now time.Time) *problem {
 	default:
 		return newProblem(codeInternal, "Something went wrong here, and nothing was issued. Ask again in a minute.")
 	}
+}
+
+// carriedOut is what is told of an ask that came before, by what has become of it:
+// the same key gives nothing more, and whoever was not told how it ended is told
+// now.
+func carriedOut(a *broker.AlreadyIssued) *problem {
+	words := "Nothing was issued for this, and nothing will be under this Idempotency-Key. Post to %[1]srequests/%[2]s/credentials with another."
+	switch {
+	case a.State.Over():
+		return over(a.RequestID, a.State, a.Rule)
+	case a.Issued:
+		words = "This was carried out before, and nothing is issued twice for it. " +
+			"See %[1]srequests/%[2]s for what came of it; post to %[1]srequests/%[2]s/credentials, with another Idempotency-Key, for more of it."
+	}
+	return newProblem(codeAlready, fmt.Sprintf(words, Prefix, a.RequestID)).about(a.RequestID)
+}
+
+// over is what is told of a Request that gives nothing any more.
+func over(id string, state broker.State, rule policy.Rule) *problem {
+	p := newProblem(codeSettled, settledWords(state)).about(id)
+	p.State, p.Rule = state, told(rule)
+	return p
 }
 
 // told is the rule that is told where this one refused: a list of roles to try is
@@ -124,7 +143,7 @@ var ruleWords = map[policy.Rule]string{
 	policy.RuleRoleMissing:   "No role was named. Name one as role.",
 	policy.RuleDurationShort: "AWS issues nothing for less than 15 minutes. Ask for 15m or more.",
 	policy.RuleEndsSoon:      "This access ends in less than 15 minutes, and AWS issues nothing shorter. Ask an administrator to renew it.",
-	broker.RuleRate:          "This token, or its user, has asked for a lot in a short time. Ask again after Retry-After.",
+	broker.RuleRate:          "This token, or its user, has asked for a lot in a short time. Ask again after Retry-After, with another Idempotency-Key.",
 	broker.RuleWindowEnding:  "The time that was asked for is over, or will be in less than 15 minutes, and AWS issues nothing shorter. Ask for the role anew.",
 	broker.RuleNotYours:      "This request was made by a user of that name who is not there any more. Ask for the role anew.",
 }
@@ -209,7 +228,7 @@ func faultWords(c broker.FaultCode) (string, time.Duration) {
 
 // settledWords say how a Request has ended.
 func settledWords(s broker.State) string {
-	const anew = " Ask for the role anew if it is still needed."
+	const anew = " Ask for the role anew if it is still needed, with another Idempotency-Key."
 	switch s {
 	case broker.StateDenied:
 		return "This request was denied." + anew
@@ -221,6 +240,8 @@ func settledWords(s broker.State) string {
 		return "This request does not hold any more: the role has changed, or who may ask for it or approve it." + anew
 	case broker.StateClosed:
 		return "This request is over." + anew
+	case broker.StateAsked:
+		return "This request was not decided: whoever worked on it was gone." + anew
 	default:
 		return "This request does not wait for that." + anew
 	}

@@ -85,7 +85,10 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	errs := map[string]error{
-		"already":        &broker.AlreadyIssued{RequestID: id},
+		"already":        &broker.AlreadyIssued{RequestID: id, Issued: true, State: broker.StateOpen},
+		"already over":   &broker.AlreadyIssued{RequestID: id, Issued: true, State: broker.StateClosed},
+		"already denied": &broker.AlreadyIssued{RequestID: id, State: broker.StateDenied},
+		"already failed": &broker.AlreadyIssued{RequestID: id, State: broker.StateOpen},
 		"reused":         &broker.KeyReused{RequestID: id},
 		"busy":           &broker.Busy{RequestID: id, Until: now.Add(1500 * time.Millisecond)},
 		"busy no longer": &broker.Busy{RequestID: id, Until: now.Add(-time.Second)},

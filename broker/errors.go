@@ -108,9 +108,14 @@ func (f *Fault) Error() string {
 // Unwrap returns ErrUnavailable and the cause.
 func (f *Fault) Unwrap() []error { return []error{ErrUnavailable, f.Err} }
 
-// An AlreadyIssued answers a Request that was finished before: nothing is
-// minted for it again. It wraps ErrConflict.
-type AlreadyIssued struct{ RequestID string }
+// An AlreadyIssued answers an ask that was finished before, well or not: nothing
+// is minted for it again. It wraps ErrConflict.
+type AlreadyIssued struct {
+	RequestID string
+	Issued    bool        // whether credentials were issued for this very ask
+	State     State       // of the Request, as it is now
+	Rule      policy.Rule // what decided last
+}
 
 // Error describes the case for logs.
 func (a *AlreadyIssued) Error() string {

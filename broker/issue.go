@@ -277,7 +277,7 @@ func (a *attempt) takeOver(ctx context.Context, r Request) error {
 	case old != nil && old.State == SessionWaited && r.State == StatePending:
 		return &Waiting{Request: r}
 	case old == nil || old.State != SessionMinting:
-		return &AlreadyIssued{RequestID: a.id}
+		return &AlreadyIssued{RequestID: a.id, Issued: old != nil && old.State == SessionIssued, State: r.State, Rule: r.Rule}
 	case a.began.Before(old.Lease):
 		return &Busy{RequestID: a.id, Until: old.Lease}
 	}

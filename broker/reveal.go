@@ -55,7 +55,8 @@ func (a *attempt) recordReveal(ctx context.Context, r Request) error {
 			return a.takeOver(ctx, r)
 		}
 	case r.State == StateOpen, r.State == StateClosed:
-		return &AlreadyIssued{RequestID: a.id}
+		return &AlreadyIssued{RequestID: a.id, State: r.State, Rule: r.Rule}
+	case r.State == StateAsked && r.minting(a.began): // it is being decided
 	default:
 		return &Settled{Request: r}
 	}
