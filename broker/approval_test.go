@@ -65,6 +65,26 @@ func (w *world) reveal(r broker.Request, key string) broker.AskAgain {
 	return broker.AskAgain{Caller: bob, RequestID: r.ID, Key: key, Deadline: w.Now().Add(time.Minute)}
 }
 
+// However often what was approved could not be revealed, the Request stays one
+// small item, and can be revealed in the end.
+func TestRevealedAfterManyFailures(t *testing.T) {
+	w, r := pending(t, "guarded")
+	r = w.approve(t, lea, r)
+	for len(r.Sessions) < 100 {
+		r.Sessions = append(r.Sessions, broker.Session{ID: "S", Key: "another", State: broker.SessionFailed, BeganAt: w.Now(), Lease: w.Now()})
+	}
+	if _, err := w.store.PutRequest(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	issued, err := w.Reveal(t.Context(), w.reveal(r, "1"))
+	if err != nil || !released(issued) {
+		t.Fatal(err)
+	}
+	if s := issued.Request.Sessions; len(s) != 100 || s[0].State != broker.SessionWaited || s[99].State != broker.SessionIssued {
+		t.Errorf("%d sessions, the first %s, the last %s", len(s), s[0].State, s[len(s)-1].State)
+	}
+}
+
 // Approving mints nothing; revealing what was approved does, once, and opens
 // the window; and further Sessions of the window are issued as long as the
 // approval counts.

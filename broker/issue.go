@@ -16,7 +16,7 @@ import (
 const (
 	maxWords    = 1000 // characters
 	maxKey      = 512  // bytes
-	maxSessions = 100  // of one window
+	maxSessions = 100  // of one Request
 )
 
 // RuleRate refuses a User who asks too often.
@@ -289,6 +289,7 @@ func (a *attempt) takeOver(ctx context.Context, r Request) error {
 func (a *attempt) addSession(ctx context.Context, r Request, name EventName) error {
 	b := a.broker
 	session := a.newSession()
+	r.makeRoom()
 	r.Sessions = append(r.Sessions, session)
 	e := a.event(name, r, &session)
 	r.Trail.add(e, session.Lease)
@@ -302,6 +303,20 @@ func (a *attempt) addSession(ctx context.Context, r Request, name EventName) err
 		return &Busy{RequestID: a.id, Until: a.began.Add(time.Second)}
 	default:
 		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
+	}
+}
+
+// makeRoom forgets the oldest Session of which nothing came, if there are as many
+// as may be: whoever tries again and again while AWS fails must not make the
+// Request larger than a store takes. Nothing was released for its key, so the
+// same key may be tried anew.
+func (r *Request) makeRoom() {
+	if len(r.Sessions) < maxSessions {
+		return
+	}
+	vain := func(s Session) bool { return s.State == SessionFailed || s.State == SessionRefused }
+	if i := slices.IndexFunc(r.Sessions, vain); i >= 0 {
+		r.Sessions = slices.Delete(slices.Clone(r.Sessions), i, i+1)
 	}
 }
 
