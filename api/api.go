@@ -24,8 +24,8 @@ import (
 // Prefix is where the interface is mounted.
 const Prefix = "/v1/"
 
-// maxBody bounds a request's body, in bytes: an ask has four short fields.
-const maxBody = 16 << 10
+// MaxBody bounds a request's body, in bytes: an ask has four short fields.
+const MaxBody = 16 << 10
 
 // Patience is how long an ask may take. Amazon's API Gateway ends a call at 30 s,
 // and whoever asked must have been answered by then.

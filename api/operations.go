@@ -31,7 +31,7 @@ func (s *server) register(a huma.API) {
 		}
 	}
 	huma.Register(a, huma.Operation{
-		OperationID: "ask", Method: http.MethodPost, Path: Prefix + "credentials", MaxBodyBytes: maxBody + 1, Responses: answers(),
+		OperationID: "ask", Method: http.MethodPost, Path: Prefix + "credentials", MaxBodyBytes: MaxBody + 1, Responses: answers(),
 		Summary:     "Ask for credentials",
 		Description: "One Idempotency-Key gives credentials once, however often it is sent. Without one, each call is another ask.",
 	}, s.ask)

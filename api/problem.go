@@ -121,6 +121,14 @@ func seconds(d time.Duration) string {
 	return strconv.Itoa(int(max(1, math.Ceil(d.Seconds()))))
 }
 
+// Unanswered is the answer where somebody else was to give one and did not, so that
+// it is not known what came of it.
+func Unanswered(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	newProblem(codeUnavailable, "Starback did not answer in time, and may have carried this out all the same. Send it again after Retry-After, with the same Idempotency-Key.").
+		after(soon).write(w)
+}
+
 // write sends the problem by itself.
 func (p *problem) write(w http.ResponseWriter) {
 	for name, values := range p.GetHeaders() {

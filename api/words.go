@@ -293,7 +293,7 @@ func malformed(status int, _ string, errs ...error) huma.StatusError {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 	case http.StatusRequestEntityTooLarge:
-		return newProblem(codeTooLarge, fmt.Sprintf("The body is larger than %d KiB.", maxBody>>10))
+		return newProblem(codeTooLarge, fmt.Sprintf("The body is larger than %d KiB.", MaxBody>>10))
 	case http.StatusUnsupportedMediaType:
 		return newProblem(codeMediaType, "The body has to be JSON, and Content-Type application/json.")
 	case http.StatusRequestTimeout:

@@ -14,10 +14,11 @@ import (
 const (
 	front   = "FrontLambdaFunction"
 	broker  = "BrokerLambdaFunction"
+	api     = "ApiLambdaFunction"
 	janitor = "JanitorLambdaFunction"
 )
 
-var functions = []string{broker, front, janitor}
+var functions = []string{api, broker, front, janitor}
 
 // Things in the account that the functions reach for.
 const (
@@ -75,6 +76,7 @@ func TestLeastPrivilege(t *testing.T) {
 	allow(front, "ssm:GetParameter", parameter+"slack-bot-token")
 	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
 		deny(front, action, requestable)
+		deny(api, action, requestable)
 		deny(janitor, action, requestable)
 		allow(broker, action, requestable)
 		deny(broker, action, unrelated)
@@ -84,6 +86,18 @@ func TestLeastPrivilege(t *testing.T) {
 	deny(front, "ssm:GetParameter", parameter+"base")
 	deny(front, "sqs:ReceiveMessage", jobsARN)
 	deny(front, "sqs:SendMessage", deadARN)
+
+	// The api has the broker answer, and reads no secret.
+	allow(api, "lambda:InvokeFunction", tpl.arn(broker))
+	deny(api, "lambda:InvokeFunction", tpl.arn(janitor))
+	deny(api, "lambda:InvokeFunction", tpl.arn(front))
+	deny(api, "lambda:InvokeFunction", "arn:aws:lambda:eu-west-1:123456789012:function:payroll")
+	for _, secret := range []string{"slack-signing-secret", "slack-bot-token", "base"} {
+		deny(api, "ssm:GetParameter", parameter+secret)
+	}
+	for _, action := range []string{"sqs:SendMessage", "sqs:ReceiveMessage"} {
+		deny(api, action, jobsARN)
+	}
 
 	// The broker mints, and takes what the front queues.
 	allow(broker, "ssm:GetParameter", parameter+"base")
@@ -106,16 +120,19 @@ func TestLeastPrivilege(t *testing.T) {
 		deny(fn, "iam:CreatePolicyVersion", "arn:aws:iam::123456789012:policy/starback-boundary/starback-ReadOnly")
 	}
 	deny(front, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
+	deny(api, "sts:AssumeRole", "arn:aws:iam::999988887777:role/starback-system/starback-revoker")
 
 	// The table: the front reads items by their keys. Broker and janitor also
-	// write them, and ask indexes. Nobody erases, or reads everything.
+	// write them, and ask indexes; the api does not reach it. Nobody erases, or
+	// reads everything.
+	writers := []string{broker, janitor}
 	for _, fn := range functions {
 		for _, action := range []string{"GetItem", "BatchGetItem"} {
-			allow(fn, "dynamodb:"+action, tableARN)
+			row(fn != api, fn, "dynamodb:"+action, tableARN, nil)
 			deny(fn, "dynamodb:"+action, otherTable)
 		}
 		for _, action := range []string{"Query", "PutItem", "UpdateItem"} {
-			row(fn != front, fn, "dynamodb:"+action, tableARN, nil)
+			row(slices.Contains(writers, fn), fn, "dynamodb:"+action, tableARN, nil)
 			deny(fn, "dynamodb:"+action, otherTable)
 		}
 		for index, who := range readers {
@@ -143,7 +160,7 @@ func TestLeastPrivilege(t *testing.T) {
 		deny(fn, "sqs:PurgeQueue", jobsARN)
 		deny(fn, "logs:DeleteLogStream", "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/starback-prod-broker:x")
 		for _, action := range []string{"UpdateFunctionCode", "UpdateFunctionConfiguration", "InvokeFunction"} {
-			deny(fn, "lambda:"+action, tpl.arn(broker))
+			row(fn == api && action == "InvokeFunction", fn, "lambda:"+action, tpl.arn(broker), nil)
 		}
 	}
 
@@ -158,16 +175,16 @@ func TestLeastPrivilege(t *testing.T) {
 	for _, fn := range functions {
 		for _, action := range []string{"kms:Decrypt", "kms:GenerateDataKey"} {
 			deny(fn, action, keyARN) // by itself, for whatever
-			row(fn != janitor, fn, action, keyARN, through("sqs"))
+			row(fn == front || fn == broker, fn, action, keyARN, through("sqs"))
 			row(false, fn, action, keyARN, through("sns"))
 			row(false, fn, action, keyARN, through("lambda"))
 		}
 		row(false, fn, "kms:Decrypt", keyARN, through("ssm")) // a parameter that is not said
 		row(false, fn, "kms:Encrypt", keyARN, through("ssm"))
 		row(false, fn, "kms:Encrypt", keyARN, through("sqs"))
-		row(true, fn, "kms:Decrypt", keyARN, through("dynamodb"))
-		row(fn != front, fn, "kms:Encrypt", keyARN, through("dynamodb"))
-		row(fn != front, fn, "kms:GenerateDataKey", keyARN, through("dynamodb"))
+		row(fn != api, fn, "kms:Decrypt", keyARN, through("dynamodb"))
+		row(slices.Contains(writers, fn), fn, "kms:Encrypt", keyARN, through("dynamodb"))
+		row(slices.Contains(writers, fn), fn, "kms:GenerateDataKey", keyARN, through("dynamodb"))
 	}
 
 	for _, tt := range tests {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	starbackapi "github.com/starback/starback/api"
 	"github.com/starback/starback/bot"
 	starback "github.com/starback/starback/broker"
 )
@@ -91,6 +92,7 @@ func TestFunctions(t *testing.T) {
 		invokers []string
 	}{
 		front:   {"front", 30 * time.Second, []string{"apigateway.amazonaws.com arn:aws:execute-api:eu-west-1:123456789012:ref-HttpApi/*"}},
+		api:     {"api", 30 * time.Second, []string{"apigateway.amazonaws.com arn:aws:execute-api:eu-west-1:123456789012:ref-HttpApi/*"}},
 		broker:  {"broker", 15 * time.Minute, nil},
 		janitor: {"janitor", time.Minute, []string{"events.amazonaws.com arn-of-JanitorEventsRuleSchedule1"}},
 	} {
@@ -114,7 +116,7 @@ func TestFunctions(t *testing.T) {
 }
 
 // TestRoutes holds that the API takes in what Slack posts, and leads all of it
-// to the front and nothing else anywhere.
+// to the front, what applications call to the api, and nothing else anywhere.
 func TestRoutes(t *testing.T) {
 	tpl := synthesise(t)
 	var got []string
@@ -126,12 +128,21 @@ func TestRoutes(t *testing.T) {
 	for _, path := range []string{bot.PathCommands, bot.PathInteractions, bot.PathEvents} {
 		want = append(want, "POST "+path+" to integrations/ref-HttpApiIntegrationFront")
 	}
+	want = append(want, "ANY "+starbackapi.Prefix+"{proxy+} to integrations/ref-HttpApiIntegrationApi")
 	if diff := cmp.Diff(sorted(want), sorted(got)); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}
-	p := tpl.Resources["HttpApiIntegrationFront"].Properties
-	if p["IntegrationType"] != "AWS_PROXY" || tpl.resolve(p["IntegrationUri"]) != tpl.arn(front) || p["PayloadFormatVersion"] != "2.0" {
-		t.Errorf("the front is reached by %v", p)
+	for id, fn := range map[string]string{"HttpApiIntegrationFront": front, "HttpApiIntegrationApi": api} {
+		p := tpl.Resources[id].Properties
+		if p["IntegrationType"] != "AWS_PROXY" || tpl.resolve(p["IntegrationUri"]) != tpl.arn(fn) || p["PayloadFormatVersion"] != "2.0" {
+			t.Errorf("%s is reached by %v", fn, p)
+		}
+	}
+	if got := tpl.environment(api)["STARBACK_BROKER_FUNCTION"]; got != tpl.Resources[broker].Properties["FunctionName"] {
+		t.Errorf("the api asks %q", got)
+	}
+	if got := tpl.number(t, api, "Timeout"); got <= starbackapi.Patience.Seconds() {
+		t.Errorf("the api has %v s, and an ask may take %v", got, starbackapi.Patience)
 	}
 }
 

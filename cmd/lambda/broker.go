@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
+	"github.com/starback/starback/api"
 	"github.com/starback/starback/bot"
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/cmd/internal/config"
@@ -38,12 +40,14 @@ const (
 // errNoTable refuses a store that is no table.
 var errNoTable = errors.New("STARBACK_STORE: the functions keep everything in DynamoDB: dynamodb:TABLE")
 
-// A brokerFunction carries out Jobs as SQS hands them over.
+// A brokerFunction carries out Jobs as SQS hands them over, and answers
+// applications as the api function does.
 type brokerFunction struct {
-	worker *bot.Worker
-	broker *broker.Broker
-	queue  *jobQueue
-	log    *slog.Logger
+	worker       *bot.Worker
+	broker       *broker.Broker
+	queue        *jobQueue
+	log          *slog.Logger
+	applications func() http.Handler // made when one first asks
 }
 
 func newBroker(ctx context.Context, getenv func(string) string, out io.Writer) (*brokerFunction, error) {
@@ -63,7 +67,12 @@ func newBroker(ctx context.Context, getenv func(string) string, out io.Writer) (
 	if err != nil {
 		return nil, err
 	}
-	return &brokerFunction{worker: worker, broker: p.Broker, queue: queue, log: p.Log}, nil
+	return &brokerFunction{
+		worker: worker, broker: p.Broker, queue: queue, log: p.Log,
+		applications: sync.OnceValue(func() http.Handler {
+			return api.New(api.Config{Broker: p.Broker, Version: buildVersion, Now: time.Now, Entropy: rand.Reader, Log: p.Log})
+		}),
+	}, nil
 }
 
 // loadAWS is how broker and janitor call AWS.
@@ -96,6 +105,14 @@ func newParts(
 	return parts.New(cfg, awsCfg, db, out)
 }
 
+// Handle does what it is called for.
+func (b *brokerFunction) Handle(ctx context.Context, e brokerEvent) (any, error) {
+	if e.Application != nil {
+		return b.answer(ctx, *e.Application)
+	}
+	return b.Invoke(ctx, e.SQSEvent)
+}
+
 // Invoke carries out a batch of Jobs side by side, and names those that SQS is
 // to deliver again.
 func (b *brokerFunction) Invoke(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
@@ -114,14 +131,18 @@ func (b *brokerFunction) Invoke(ctx context.Context, e events.SQSEvent) (events.
 		})
 	}
 	jobs.Wait()
-	// The trail is passed on at once where there is time; the janitor sees to
-	// the rest. The next batch does not wait long for Slack.
-	ctx, stopDue := context.WithTimeout(ctx, dueBudget)
-	defer stopDue()
+	b.passOn(ctx)
+	return out, nil
+}
+
+// passOn passes the trail on at once where there is time; the janitor sees to the
+// rest. What comes next does not wait long for Slack.
+func (b *brokerFunction) passOn(ctx context.Context) {
+	ctx, stop := context.WithTimeout(ctx, dueBudget)
+	defer stop()
 	if _, err := b.broker.Due(ctx); err != nil {
 		b.log.Warn("part of the trail is left to the janitor", "err", err)
 	}
-	return out, nil
 }
 
 // do carries out one message's Job. An error says that it is to be delivered

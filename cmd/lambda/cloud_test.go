@@ -90,7 +90,7 @@ type cloud struct {
 
 	mu            sync.Mutex
 	front, broker *function
-	janitor       *function // once it is called
+	api, janitor  *function // once they are called
 	gone          string    // what functions printed that are no more
 }
 
@@ -117,9 +117,11 @@ func newCloudOf(t *testing.T, policy string, slackNow func() time.Time) *cloud {
 	c.queue = &queue{t: t, redeliver: 50 * time.Millisecond, consume: c.consume}
 	c.via.queue = c.proxy(c.serve(c.queue))
 	c.via.table = c.proxy(aws.ToString(dynamo.BaseEndpoint))
+	c.via.lambda = c.proxy(c.serve(http.HandlerFunc(c.runs)))
 	c.env = []string{
 		"AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + key.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + key.SecretAccessKey,
 		"AWS_ENDPOINT_URL=" + c.via.aws.URL, "AWS_ENDPOINT_URL_DYNAMODB=" + c.via.table.URL, "AWS_ENDPOINT_URL_SQS=" + c.via.queue.URL,
+		"AWS_ENDPOINT_URL_LAMBDA=" + c.via.lambda.URL, "STARBACK_BROKER_FUNCTION=starback-test-broker",
 		"STARBACK_SIGNIN_URL=" + c.via.aws.URL + "/federation", "SLACK_API_URL=" + c.via.slack.URL + "/api/",
 		"SLACK_SIGNING_SECRET=ssm:" + signingSecret, "SLACK_BOT_TOKEN=ssm:/starback/test/slack-bot-token",
 		"STARBACK_SLACK_TEAMS=" + story.Team, "STARBACK_RESPONSE_HOSTS=" + strings.TrimPrefix(c.via.slack.URL, "http://"), "STARBACK_AUDIT_CHANNEL=" + story.Audit, "STARBACK_APPROVALS_CHANNEL=" + story.Approvals,
@@ -219,7 +221,11 @@ func (c *cloud) gateway(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer, err := c.now(&c.front).invoke(r.Context(), apiEvent(r, body, time.Now()))
+	fn := c.now(&c.front)
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		fn = c.now(&c.api)
+	}
+	answer, err := fn.invoke(r.Context(), apiEvent(r, body, time.Now()))
 	var out events.APIGatewayV2HTTPResponse
 	if err != nil || json.Unmarshal(answer, &out) != nil {
 		http.Error(w, `{"message":"Internal Server Error"}`, http.StatusInternalServerError)
@@ -232,13 +238,28 @@ func (c *cloud) gateway(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, out.Body)
 }
 
+// runs is Lambda's own API, as far as one function has another run, and waits.
+func (c *cloud) runs(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.Method != http.MethodPost || r.URL.Path != "/2015-03-31/functions/starback-test-broker/invocations" || r.Header.Get("X-Amz-Invocation-Type") == "Event" {
+		http.Error(w, "{}", http.StatusNotFound)
+		return
+	}
+	answer, err := c.now(&c.broker).invoke(r.Context(), json.RawMessage(body))
+	if err != nil {
+		w.Header().Set("X-Amz-Function-Error", "Unhandled")
+		answer = []byte(`{"errorMessage": "it failed", "errorType": "error"}`)
+	}
+	_, _ = w.Write(answer)
+}
+
 // apiEvent is the event of a request that came in at a time.
 func apiEvent(r *http.Request, body []byte, at time.Time) events.APIGatewayV2HTTPRequest {
 	e := events.APIGatewayV2HTTPRequest{
 		Version: "2.0", RouteKey: r.Method + " " + r.URL.Path, RawPath: r.URL.Path, RawQueryString: r.URL.RawQuery,
 		Headers: map[string]string{}, Body: base64.StdEncoding.EncodeToString(body), IsBase64Encoded: true,
 	}
-	e.RequestContext.TimeEpoch = at.UnixMilli()
+	e.RequestContext.TimeEpoch, e.RequestContext.HTTP.Method = at.UnixMilli(), r.Method
 	for name, values := range r.Header {
 		e.Headers[strings.ToLower(name)] = strings.Join(values, ",")
 	}
@@ -260,8 +281,10 @@ func (c *cloud) output() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := c.gone + c.front.output() + c.broker.output()
-	if c.janitor != nil {
-		all += c.janitor.output()
+	for _, fn := range []*function{c.api, c.janitor} {
+		if fn != nil {
+			all += fn.output()
+		}
 	}
 	return all
 }

@@ -69,12 +69,13 @@ func TestRefusesToStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ env, says string }{
-		{"STARBACK_FUNCTION=api", "none of front, broker and janitor"},
+		{"STARBACK_FUNCTION=back", "none of front, broker, api and janitor"},
 		{"AWS_ENDPOINT_URL_STS=https://evil.example", "AWS_ENDPOINT_URL_STS: the functions take no other endpoint"},
 		{"AWS_ENDPOINT_URL=http://127.0.0.1:80@evil.example/", "AWS_ENDPOINT_URL: the functions take no other endpoint"},
 		{"SLACK_API_URL=https://evil.example/", "SLACK_API_URL: the functions take no other endpoint"},
 		{"STARBACK_FUNCTION=front", "STARBACK_QUEUE_URL: not set"},
 		{"STARBACK_FUNCTION=broker", "STARBACK_QUEUE_URL: not set"},
+		{"STARBACK_FUNCTION=api", "STARBACK_BROKER_FUNCTION: not set"},
 	} {
 		cmd := exec.Command(bootstrap)
 		cmd.Env = []string{"AWS_REGION=eu-west-1", "AWS_LAMBDA_RUNTIME_API=" + freePort(t), tt.env}

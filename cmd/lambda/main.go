@@ -1,5 +1,5 @@
 // Command lambda is Starback on AWS Lambda. STARBACK_FUNCTION says which of
-// the functions it is: front, broker or janitor. Each makes what it needs, and
+// the functions it is: front, broker, api or janitor. Each makes what it needs, and
 // no more, once, before the first event.
 package main
 
@@ -46,7 +46,13 @@ func newHandler(ctx context.Context, getenv func(string) string, environ []strin
 		if err != nil {
 			return nil, err
 		}
-		return b.Invoke, nil
+		return b.Handle, nil
+	case "api":
+		a, err := newAPI(ctx, getenv, out)
+		if err != nil {
+			return nil, err
+		}
+		return a.Invoke, nil
 	case "janitor":
 		j, err := newJanitor(ctx, getenv, out)
 		if err != nil {
@@ -54,7 +60,7 @@ func newHandler(ctx context.Context, getenv func(string) string, environ []strin
 		}
 		return j.Invoke, nil
 	default:
-		return nil, fmt.Errorf("STARBACK_FUNCTION: %q is none of front, broker and janitor", name)
+		return nil, fmt.Errorf("STARBACK_FUNCTION: %q is none of front, broker, api and janitor", name)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // neighbours are what the functions call, each behind a proxy of its own.
-type neighbours struct{ slack, aws, table, queue *faultproxy.Proxy }
+type neighbours struct{ slack, aws, table, queue, lambda *faultproxy.Proxy }
 
 // setRule has all of them follow a rule; nil lets every call pass.
 func (n *neighbours) setRule(rule faultproxy.Rule) {

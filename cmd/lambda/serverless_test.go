@@ -86,13 +86,14 @@ func (s service) settings(function string, all []string) []string {
 // delivers a Job as often as the broker thinks.
 func TestServerless(t *testing.T) {
 	s := serverless(t)
-	if len(s.Functions) != 3 {
+	if len(s.Functions) != 4 {
 		t.Errorf("serverless.yml has %d functions", len(s.Functions))
 	}
-	all := []string{"STARBACK_BASE=b", "STARBACK_QUEUE_URL=q", "SLACK_BOT_TOKEN=t", "SLACK_SIGNING_SECRET=s", "AWS_REGION=r"}
+	all := []string{"STARBACK_BASE=b", "STARBACK_BROKER_FUNCTION=f", "STARBACK_QUEUE_URL=q", "SLACK_BOT_TOKEN=t", "SLACK_SIGNING_SECRET=s", "AWS_REGION=r"}
 	for name, want := range map[string][]string{
 		"front":   {"STARBACK_QUEUE_URL=q", "SLACK_BOT_TOKEN=t", "SLACK_SIGNING_SECRET=s", "AWS_REGION=r"},
-		"broker":  all,
+		"broker":  slices.DeleteFunc(slices.Clone(all), func(s string) bool { return s == "STARBACK_BROKER_FUNCTION=f" }),
+		"api":     {"STARBACK_BROKER_FUNCTION=f", "AWS_REGION=r"},
 		"janitor": {"SLACK_BOT_TOKEN=t", "AWS_REGION=r"},
 	} {
 		want = append(slices.Clone(want), "GOGC="+s.Provider.Environment["GOGC"], "GOMEMLIMIT="+s.Provider.Environment["GOMEMLIMIT"], "STARBACK_FUNCTION="+name)
@@ -103,6 +104,9 @@ func TestServerless(t *testing.T) {
 	}
 	if least := broker.LeaseFor + dueBudget + margin; s.timeout(t, "broker") < least {
 		t.Errorf("the broker may take %v, and an attempt, the trail and the margin are %v", s.timeout(t, "broker"), least)
+	}
+	if s.timeout(t, "api") <= brokerPatience || s.timeout(t, "broker") <= brokerPatience {
+		t.Errorf("the api may take %v, the broker %v, and the api waits for %v", s.timeout(t, "api"), s.timeout(t, "broker"), brokerPatience)
 	}
 	storage, err := os.ReadFile("../../deploy/aws/storage.yml")
 	if err != nil {
