@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -111,7 +112,7 @@ type againInput struct {
 }
 
 func (s *server) askAgain(ctx context.Context, in *againInput) (*output[credentials], error) {
-	if !requestID.MatchString(in.ID) {
+	if !requestID().MatchString(in.ID) {
 		return nil, noRequest()
 	}
 	return s.issue(ctx, in.Key, func(ctx context.Context, c *call, key string, deadline time.Time) (broker.Issued, error) {
@@ -153,7 +154,7 @@ func (s *server) key(given string) (string, error) {
 func (s *server) request(ctx context.Context, in *struct {
 	ID string `path:"id"`
 }) (*output[request], error) {
-	if !requestID.MatchString(in.ID) {
+	if !requestID().MatchString(in.ID) {
 		return nil, noRequest()
 	}
 	r, err := s.Broker.Asked(ctx, callOf(ctx).token, in.ID)
@@ -214,7 +215,7 @@ func (s *server) tell(err error) error {
 }
 
 // requestID is the form of a Request's ID.
-var requestID = regexp.MustCompile(`^[0-9A-HJKMNP-TV-Z]{20}$`)
+var requestID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9A-HJKMNP-TV-Z]{20}$`) })
 
 // oneWord says whether a ticket is one word, or none.
 func oneWord(s string) bool { return plain(s) && !strings.ContainsFunc(s, unicode.IsSpace) }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -267,7 +268,7 @@ func wrongField(name string) *problem {
 }
 
 // fieldName is what a field could be called, as far as it is told back.
-var fieldName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
+var fieldName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`) })
 
 // fieldOf is which field, or header, huma found something wrong with. What it has
 // missed it names in its words alone.
@@ -310,7 +311,7 @@ func malformed(status int, _ string, errs ...error) huma.StatusError {
 	p := wrongField(field)
 	switch {
 	case p.Detail != "":
-	case fieldName.MatchString(field):
+	case fieldName().MatchString(field):
 		p.Detail = "There is no field " + field + " here. There are role, duration, ticket and reason."
 	default:
 		p.Field, p.Detail = "body", "There is a field here that there should not be. There are role, duration, ticket and reason."
