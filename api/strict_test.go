@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starback/starback/broker"
 	"github.com/starback/starback/sandbox"
 )
 
@@ -87,5 +88,17 @@ func TestStallEnds(t *testing.T) {
 		if !bounded {
 			t.Errorf("%s may take for ever", path)
 		}
+	}
+}
+
+// What could not be recorded is not answered, whatever AWS has made.
+func TestNothingIsAnsweredUnrecorded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, onSQLite)
+	w.mint.meanwhile = func() { w.store.down(broker.ErrUnavailable) }
+	got := w.call(http.MethodPost, credentials, readonly)
+	w.wants(got, http.StatusServiceUnavailable, "unavailable", "")
+	if strings.Contains(got.text, sandbox.Marker) || strings.Contains(got.text, "ASIA") || w.mint.made != 1 {
+		t.Errorf("%s; %d made", got.text, w.mint.made)
 	}
 }

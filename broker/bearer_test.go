@@ -252,3 +252,33 @@ func TestUseWithToken(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// A Token that is for fewer Roles than when it asked has no more of what it asked
+// for then, be it open or approved.
+func TestLimitedTokenHasNoMore(t *testing.T) {
+	w := newWorld(t)
+	w.apply(t, approvals)
+	do(t, w.admin(w.tap), "grant add readonly --user robot")
+	_, token, err := w.admin(w.tap).CreateToken(t.Context(), broker.TokenWish{User: "robot", AnyRole: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := w.mustIssue(t, w.bearer("1", token, "readonly")).Request
+	ask := w.bearer("2", token, "guarded")
+	ask.Words = "disk is full"
+	_, err = w.Issue(t.Context(), ask)
+	var waiting *broker.Waiting
+	if !errors.As(err, &waiting) {
+		t.Fatal(err)
+	}
+	approved := w.approve(t, ida, waiting.Request)
+	w.change(t, "robot", func(u *broker.User) {
+		u.Tokens[0].AnyRole, u.Tokens[0].Roles = false, []policy.RoleName{"plain"}
+	})
+	for _, r := range []broker.Request{open, approved} {
+		got, err := w.Use(t.Context(), broker.AskAgain{Token: token, RequestID: r.ID, Key: "more", Deadline: w.Now().Add(time.Minute)})
+		if rule(err) != policy.RuleTokenLimited || released(got) {
+			t.Errorf("%s: %v", r.State, err)
+		}
+	}
+}

@@ -24,7 +24,7 @@ type Token struct {
 	Hash  string `json:"hash"` // SHA-256 of the whole token, in hexadecimal
 	Label string `json:"label,omitempty"`
 
-	// A Token is for the Roles in Roles, by their exact names and whatever
+	// A Token is for the Roles in Roles, by their exact names, and not for what
 	// those include; for every Role of its User only if AnyRole says so.
 	AnyRole bool              `json:"any_role,omitempty"`
 	Roles   []policy.RoleName `json:"roles,omitempty"`
