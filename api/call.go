@@ -94,7 +94,7 @@ func (s *server) guarded(handler http.HandlerFunc, w http.ResponseWriter, r *htt
 		if err, ok := p.(runtime.Error); ok {
 			what = err.Error()
 		}
-		s.Log.Error("a request brought its handler down", "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
+		s.Log.Error("a request brought its handler down", "operation", r.Pattern, "panic", what, "stack", string(debug.Stack()))
 	}()
 	handler(w, r)
 	return false

@@ -92,7 +92,7 @@ func TestPanic(t *testing.T) {
 		}
 		w.mint.meanwhile = nil
 	}
-	if log := w.log.String(); strings.Contains(log, "SECRET") || strings.Count(log, "brought its handler down") != 2 || !strings.Contains(log, "mint") {
+	if log := w.log.String(); strings.Contains(log, "SECRET") || strings.Count(log, `brought its handler down","operation":"POST /v1/credentials"`) != 2 || !strings.Contains(log, "mint") {
 		t.Errorf("the log says\n%s", log)
 	}
 	w.wants(w.call(http.MethodPost, credentials, readonly), http.StatusOK, "", "")
