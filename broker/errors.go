@@ -142,6 +142,7 @@ func (k *KeyReused) Unwrap() error { return ErrInvalid }
 type Busy struct {
 	RequestID string
 	Until     time.Time
+	stale     bool // the Request changed meanwhile, and may be free
 }
 
 // Error describes the case for logs.

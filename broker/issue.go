@@ -100,7 +100,7 @@ func (b *Broker) again(ctx context.Context, ask AskAgain, kindOf func(Request, t
 	if err := b.admit(ctx, a.id, &who, a.began); err != nil {
 		return Issued{}, err
 	}
-	if err := a.start(ctx, who, func(ctx context.Context) error {
+	record := func(ctx context.Context) error {
 		r, err := b.theirs(ctx, a.id, who, a.began)
 		if err != nil {
 			return err
@@ -113,10 +113,24 @@ func (b *Broker) again(ctx context.Context, ask AskAgain, kindOf func(Request, t
 		default:
 			return a.recordAgain(ctx, who, r)
 		}
-	}); err != nil {
+	}
+	if err := a.start(ctx, who, func(ctx context.Context) error { return b.unlessStale(ctx, record) }); err != nil {
 		return Issued{}, err
 	}
 	return a.carryOut(ctx)
+}
+
+// unlessStale records again what was worked out on a Request that has changed
+// since: the sweep may have passed on what happened to it last.
+func (b *Broker) unlessStale(ctx context.Context, record func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := record(ctx)
+		var busy *Busy
+		if !errors.As(err, &busy) || !busy.stale || try == recordTries {
+			return err
+		}
+		b.pause(ctx, recordPause<<(try-1))
+	}
 }
 
 // check refuses an ask that could not be recorded as it is.
@@ -300,7 +314,7 @@ func (a *attempt) addSession(ctx context.Context, r Request, name EventName) err
 		b.Journal.Audit(e, Metrics{Requests: 1})
 		return nil
 	case isConflict(err): // the sweeper, or another worker: look again soon
-		return &Busy{RequestID: a.id, Until: a.began.Add(time.Second)}
+		return &Busy{RequestID: a.id, Until: a.began.Add(time.Second), stale: true}
 	default:
 		return &Fault{RequestID: a.id, Code: FaultStore, Err: err}
 	}
