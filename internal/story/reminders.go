@@ -61,13 +61,11 @@ func Reminders(h *House) {
 	// One is approved, by one of those it was escalated to, and never revealed.
 	h.Presses("U0CAROL", post, "approve")
 	h.Finds("U0CAROL", true, "You approved prod-oncall for olga. olga can reveal the credentials now, and has until")
-	dm := h.Finds("U0OLGA", false, "was approved by lea, carol", "Reveal")
+	h.Finds("U0OLGA", false, "was approved by lea, carol", "Reveal")
 	h.Age(id, time.Hour)
 	h.Finds("U0OLGA", false, "⌛  Your request for prod-oncall in prod (111122223333) has lapsed: approved by lea, carol, and not revealed in time.", "Ask again")
 	h.Finds("U0LEA", false, "asks for prod-oncall", "the pager rings", "It has lapsed: approved by lea, carol, and not revealed in time.")
 	const late = "Nothing was changed: this request is past that. It has lapsed"
-	h.Presses("U0OLGA", dm, "reveal")
-	h.Finds("U0OLGA", true, late+": approved by lea, carol, and not revealed in time.")
 	h.Eventually(func() bool { return h.told("U0OLGA", "Press Reveal") == 0 }, "the button that comes to nothing is still there")
 
 	// The other is not answered. Lea's press is late, whether the sweep or she
@@ -77,8 +75,10 @@ func Reminders(h *House) {
 	h.Finds("U0LEA", true, late+", with 0 of 2 approvals.")
 	h.Finds("U0OLGA", false, "has lapsed, with 0 of 2 approvals.", "If you still need it, ask again: /starback prod-oncall")
 	h.Finds("U0LEA", false, "asks for prod-oncall", "it rings again", "It has lapsed, with 0 of 2 approvals.")
-	h.Presses("U0OLGA", h.Finds("U0OLGA", true, "needs 2 approvals", "Request "+otherID), "withdraw")
+	olgas := h.Presses("U0OLGA", h.Finds("U0OLGA", true, "needs 2 approvals", "Request "+otherID), "withdraw")
 	h.Finds("U0OLGA", true, late+", with 0 of 2 approvals.")
+	h.forges(olgas, "reveal", id)
+	h.Finds("U0OLGA", true, late+": approved by lea, carol, and not revealed in time.")
 	h.Finds("U0BOB", false, "Your access to Starback ends", "(within 24 hours).", "user renew bob")
 	for _, request := range []string{id, otherID} {
 		if r := h.rests(request); r.State != broker.StateLapsed || !r.LapsesAt.IsZero() {

@@ -76,10 +76,11 @@ func Windows(h *House) {
 	// Whatever is pressed too late is answered in private, and changes nothing.
 	h.Presses("U0ALICE", note, "end")
 	h.Hears("There is nothing to end: it was ended before, or has expired by itself.", 1)
-	h.Presses("U0OLGA", h.Finds("U0OLGA", false, "you have revealed the credentials", "Renew"), "renew")
-	h.Finds("U0OLGA", true, "Less than 15 minutes are left of what you asked for, and AWS issues nothing shorter.")
-	h.Presses("U0OLGA", guardedNote, "end")
+	olgas := h.Presses("U0OLGA", guardedNote, "end")
 	h.Finds("U0OLGA", true, "There is nothing to end")
+	h.Finds("U0OLGA", false, "Your request for prod-guarded in prod (111122223333) is over since")
+	h.forges(olgas, "renew", guarded)
+	h.Finds("U0OLGA", true, "Less than 15 minutes are left of what you asked for, and AWS issues nothing shorter.")
 	for _, was := range []broker.Request{before, guardedBefore} {
 		r := h.rests(was.ID)
 		asked := func(s broker.Session) bool { return !s.EndAsked.IsZero() }
