@@ -57,7 +57,7 @@ mutants: ## break each invariant on purpose; a test must notice
 	@scripts/mutants
 
 .PHONY: package
-package: ## dist/lambda.zip and the CloudFormation template, for AWS Lambda
+package: ## dist/*.zip and the CloudFormation template, for AWS Lambda
 	@scripts/package
 
 .PHONY: build

@@ -8,20 +8,31 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"testing"
 )
 
-// TestBundle builds what make package puts beside the template: an archive of
-// one program, which has the name that Lambda calls, may be executed, and is for
-// the machines that the functions run on. It needs nothing of theirs.
+// TestBundle builds what make package puts beside the template: two archives of
+// one program each.
 func TestBundle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("unit tests package nothing")
 	}
-	archive := filepath.Join(t.TempDir(), "lambda.zip")
-	if said, err := exec.Command("../scripts/bundle", archive).CombinedOutput(); err != nil {
+	folder := t.TempDir()
+	if said, err := exec.Command("../scripts/bundle", folder).CombinedOutput(); err != nil {
 		t.Fatalf("scripts/bundle: %v\n%s", err, said)
 	}
+	for archive, whole := range map[string]bool{"lambda.zip": true, "front.zip": false} {
+		t.Run(archive, func(t *testing.T) { bundled(t, filepath.Join(folder, archive), whole) })
+	}
+}
+
+// bundled holds that an archive's program has the name that Lambda calls, may be
+// executed, and is for the machines that the functions run on. It needs nothing of
+// theirs. Without the broker and the api it holds nothing that they alone need.
+func bundled(t *testing.T, archive string, whole bool) {
+	t.Helper()
 	packed, err := zip.OpenReader(archive)
 	if err != nil {
 		t.Fatal(err)
@@ -56,5 +67,10 @@ func TestBundle(t *testing.T) {
 	}
 	if info.Path != "github.com/starback/starback/cmd/lambda" {
 		t.Errorf("the program is %s", info.Path)
+	}
+	for _, alone := range []string{"github.com/danielgtaylor/huma/v2", "github.com/aws/aws-sdk-go-v2/service/lambda"} {
+		if linked := slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == alone }); linked != whole {
+			t.Errorf("%s is in the program: %v", alone, linked)
+		}
 	}
 }

@@ -88,19 +88,20 @@ func TestFunctions(t *testing.T) {
 	}
 	for id, want := range map[string]struct {
 		function string
+		archive  string
 		timeout  time.Duration // within which somebody waits, or the next begins
 		invokers []string
 	}{
-		front:   {"front", 30 * time.Second, []string{"apigateway.amazonaws.com arn:aws:execute-api:eu-west-1:123456789012:ref-HttpApi/*"}},
-		api:     {"api", 30 * time.Second, []string{"apigateway.amazonaws.com arn:aws:execute-api:eu-west-1:123456789012:ref-HttpApi/*"}},
-		broker:  {"broker", 15 * time.Minute, nil},
-		janitor: {"janitor", time.Minute, []string{"events.amazonaws.com arn-of-JanitorEventsRuleSchedule1"}},
+		front:   {"front", "front", 30 * time.Second, []string{"apigateway.amazonaws.com arn:aws:execute-api:eu-west-1:123456789012:ref-HttpApi/*"}},
+		api:     {"api", "lambda", 30 * time.Second, []string{"apigateway.amazonaws.com arn:aws:execute-api:eu-west-1:123456789012:ref-HttpApi/*"}},
+		broker:  {"broker", "lambda", 15 * time.Minute, nil},
+		janitor: {"janitor", "front", time.Minute, []string{"events.amazonaws.com arn-of-JanitorEventsRuleSchedule1"}},
 	} {
 		p := tpl.Resources[id].Properties
 		if got := tpl.environment(id)["STARBACK_FUNCTION"]; got != want.function {
 			t.Errorf("%s is told that it is %q", id, got)
 		}
-		if key := fmt.Sprint(p["Code"].(map[string]any)["S3Key"]); !strings.HasSuffix(key, "/lambda.zip") {
+		if key := fmt.Sprint(p["Code"].(map[string]any)["S3Key"]); !strings.HasSuffix(key, "/"+want.archive+".zip") {
 			t.Errorf("%s runs what is in %s", id, key)
 		}
 		if p["Handler"] != "bootstrap" || p["PackageType"] != nil || p["Layers"] != nil {

@@ -78,7 +78,7 @@ var packageOnce = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(service, "out", "cloudformation-template-update-stack.json"))
 })
 
-// copyService makes a folder with the service in it, and an empty file for the
+// copyService makes a folder with the service in it, and empty files for the
 // programs, which the template only names.
 func copyService() (folder string, err error) {
 	if folder, err = os.MkdirTemp("", "starback-service-"); err != nil {
@@ -88,12 +88,13 @@ func copyService() (folder string, err error) {
 	if err != nil {
 		return "", err
 	}
-	archive := filepath.Join(folder, "dist", "lambda.zip")
+	archives := filepath.Join(folder, "dist")
 	return folder, errors.Join(
 		os.WriteFile(filepath.Join(folder, "serverless.yml"), raw, 0o600),
 		os.CopyFS(filepath.Join(folder, "deploy", "aws"), os.DirFS("aws")),
-		os.MkdirAll(filepath.Dir(archive), 0o755),
-		os.WriteFile(archive, nil, 0o600),
+		os.MkdirAll(archives, 0o755),
+		os.WriteFile(filepath.Join(archives, "lambda.zip"), nil, 0o600),
+		os.WriteFile(filepath.Join(archives, "front.zip"), nil, 0o600),
 	)
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,26 +50,46 @@ users:
   carol: {slack: T0TEST/U0CAROL, groups: [platform], expires: 2099-12-31}
 `
 
-// build builds the bootstrap, once.
+// build builds the programs, once, and returns the folder that they are in: each
+// is the bootstrap in a folder that has the name of its archive.
 var build = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "starback-bootstrap-")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(folder, "bootstrap")
-	cmd := exec.Command("go", "build", "-tags", "lambda.norpc,nosqlite", "-o", path, ".")
+	return folder, errors.Join(compile(folder, "lambda", "."), compile(folder, "front", "."))
+})
+
+// compile builds one program into a folder, as scripts/bundle does, but for this
+// machine.
+func compile(folder, archive, pkg string) error {
+	tags := "lambda.norpc,nosqlite"
+	if archive == "front" {
+		tags += ",nobroker"
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", tags, "-ldflags", "-s -w", "-o", filepath.Join(folder, archive, "bootstrap"), pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return path, nil
-})
+	return nil
+}
+
+// bootstrap is the program that serverless.yml says a function is.
+func bootstrap(t *testing.T, function string) string {
+	t.Helper()
+	folder, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(folder, serverless(t).archive(t, function), "bootstrap")
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if !testing.Short() {
-		if path, err := build(); err == nil {
-			_ = os.RemoveAll(filepath.Dir(path))
+		if folder, err := build(); err == nil {
+			_ = os.RemoveAll(folder)
 		}
 	}
 	os.Exit(code)
@@ -143,12 +164,8 @@ const (
 // settings that serverless.yml gives it, and more if there are any.
 func (c *cloud) start(name string, more ...string) *function {
 	c.t.Helper()
-	bootstrap, err := build()
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	s := serverless(c.t)
-	return startFunction(c.t, bootstrap, s.timeout(c.t, name), append(s.settings(name, c.env), more...)...)
+	return startFunction(c.t, bootstrap(c.t, name), s.timeout(c.t, name), append(s.settings(name, c.env), more...)...)
 }
 
 // replace has a new function take another's place, and then ends that at once:

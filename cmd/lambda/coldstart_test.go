@@ -25,19 +25,15 @@ func TestColdStart(t *testing.T) {
 	}
 	c := newCloud(t)
 	folder := t.TempDir()
-	stripped := func(name, pkg string) string {
-		path := filepath.Join(folder, name, "bootstrap")
-		cmd := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc,nosqlite", "-ldflags", "-s -w", "-o", path, pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("go build: %v\n%s", err, out)
-		}
-		return path
+	if err := compile(folder, "bare", "./testdata/bare"); err != nil {
+		t.Fatal(err)
 	}
-	full, bare := stripped("full", "."), stripped("bare", "./testdata/bare")
 	// Straight to the Parameter Store.
 	env := append(slices.Clone(c.env), "AWS_ENDPOINT_URL="+c.serve(c.aws))
-	functions := []struct{ name, path string }{{"bare", bare}, {"front", full}, {"broker", full}, {"janitor", full}}
+	functions := []struct{ name, path string }{{"bare", filepath.Join(folder, "bare", "bootstrap")}}
+	for _, name := range []string{"front", "broker", "api", "janitor"} {
+		functions = append(functions, struct{ name, path string }{name, bootstrap(t, name)})
+	}
 	times, resident := map[string][]time.Duration{}, map[string][]int{}
 	for range coldStarts { // in turn: what else the machine does, it does to all
 		for _, fn := range functions {

@@ -64,20 +64,18 @@ func TestRefusesToStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("unit tests build no bootstrap")
 	}
-	bootstrap, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct{ env, says string }{
-		{"STARBACK_FUNCTION=back", "none of front, broker, api and janitor"},
-		{"AWS_ENDPOINT_URL_STS=https://evil.example", "AWS_ENDPOINT_URL_STS: the functions take no other endpoint"},
-		{"AWS_ENDPOINT_URL=http://127.0.0.1:80@evil.example/", "AWS_ENDPOINT_URL: the functions take no other endpoint"},
-		{"SLACK_API_URL=https://evil.example/", "SLACK_API_URL: the functions take no other endpoint"},
-		{"STARBACK_FUNCTION=front", "STARBACK_QUEUE_URL: not set"},
-		{"STARBACK_FUNCTION=broker", "STARBACK_QUEUE_URL: not set"},
-		{"STARBACK_FUNCTION=api", "STARBACK_BROKER_FUNCTION: not set"},
+	for _, tt := range []struct{ of, env, says string }{
+		{"front", "STARBACK_FUNCTION=back", "none of front, janitor"},
+		{"front", "STARBACK_FUNCTION=broker", "none of front, janitor"},
+		{"broker", "STARBACK_FUNCTION=back", "none of api, broker, front, janitor"},
+		{"broker", "AWS_ENDPOINT_URL_STS=https://evil.example", "AWS_ENDPOINT_URL_STS: the functions take no other endpoint"},
+		{"broker", "AWS_ENDPOINT_URL=http://127.0.0.1:80@evil.example/", "AWS_ENDPOINT_URL: the functions take no other endpoint"},
+		{"front", "SLACK_API_URL=https://evil.example/", "SLACK_API_URL: the functions take no other endpoint"},
+		{"front", "STARBACK_FUNCTION=front", "STARBACK_QUEUE_URL: not set"},
+		{"broker", "STARBACK_FUNCTION=broker", "STARBACK_QUEUE_URL: not set"},
+		{"api", "STARBACK_FUNCTION=api", "STARBACK_BROKER_FUNCTION: not set"},
 	} {
-		cmd := exec.Command(bootstrap)
+		cmd := exec.Command(bootstrap(t, tt.of))
 		cmd.Env = []string{"AWS_REGION=eu-west-1", "AWS_LAMBDA_RUNTIME_API=" + freePort(t), tt.env}
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), tt.says) {

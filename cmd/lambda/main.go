@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -29,39 +31,43 @@ func main() {
 // buildVersion is set by the linker.
 var buildVersion = "(devel)"
 
-// newHandler makes the handler of the function that STARBACK_FUNCTION names.
-func newHandler(ctx context.Context, getenv func(string) string, environ []string, out io.Writer) (any, error) {
-	if err := refuseOverrides(environ); err != nil {
-		return nil, err
-	}
-	switch name := getenv("STARBACK_FUNCTION"); name {
-	case "front":
+// A maker makes the handler of a function.
+type maker func(ctx context.Context, getenv func(string) string, out io.Writer) (any, error)
+
+// functions are those that the program can be however it is built. With the tag
+// nobroker it can be no other: front and janitor start sooner without what only
+// the others need.
+var functions = map[string]maker{
+	"front": func(ctx context.Context, getenv func(string) string, out io.Writer) (any, error) {
 		f, err := newFront(ctx, getenv, out)
 		if err != nil {
 			return nil, err
 		}
 		return f.Invoke, nil
-	case "broker":
-		b, err := newBroker(ctx, getenv, out)
-		if err != nil {
-			return nil, err
-		}
-		return b.Handle, nil
-	case "api":
-		a, err := newAPI(ctx, getenv, out)
-		if err != nil {
-			return nil, err
-		}
-		return a.Invoke, nil
-	case "janitor":
+	},
+	"janitor": func(ctx context.Context, getenv func(string) string, out io.Writer) (any, error) {
 		j, err := newJanitor(ctx, getenv, out)
 		if err != nil {
 			return nil, err
 		}
 		return j.Invoke, nil
-	default:
-		return nil, fmt.Errorf("STARBACK_FUNCTION: %q is none of front, broker, api and janitor", name)
+	},
+}
+
+// newHandler makes the handler of the function that STARBACK_FUNCTION names.
+func newHandler(ctx context.Context, getenv func(string) string, environ []string, out io.Writer) (any, error) {
+	if err := refuseOverrides(environ); err != nil {
+		return nil, err
 	}
+	name := getenv("STARBACK_FUNCTION")
+	for _, known := range []map[string]maker{functions, brokerFunctions} {
+		if making, ok := known[name]; ok {
+			return making(ctx, getenv, out)
+		}
+	}
+	names := slices.Concat(slices.Collect(maps.Keys(functions)), slices.Collect(maps.Keys(brokerFunctions)))
+	slices.Sort(names)
+	return nil, fmt.Errorf("STARBACK_FUNCTION: %q is none of %s", name, strings.Join(names, ", "))
 }
 
 // refuseOverrides refuses endpoints other than AWS's and Slack's own: whoever

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,10 +19,11 @@ import (
 type service struct {
 	Provider struct{ Environment map[string]string }
 	Custom   map[string]any
-	// Functions have a time, in seconds or the name of one in Custom, and what
-	// each is told.
+	// Functions have a time, in seconds or the name of one in Custom, what each
+	// is told, and the archive it is in.
 	Functions map[string]struct {
 		Timeout     any
+		Package     struct{ Artifact string }
 		Environment map[string]any
 	}
 }
@@ -56,6 +58,16 @@ func (s service) timeout(t *testing.T, function string) time.Duration {
 		t.Fatalf("serverless.yml gives %s the time %v", function, s.Functions[function].Timeout)
 	}
 	return time.Duration(seconds) * time.Second
+}
+
+// archive is the name of the archive that a function is in.
+func (s service) archive(t *testing.T, function string) string {
+	t.Helper()
+	name, ok := strings.CutSuffix(filepath.Base(s.Functions[function].Package.Artifact), ".zip")
+	if !ok {
+		t.Fatalf("serverless.yml has no archive for %s", function)
+	}
+	return name
 }
 
 // settings are a function's out of those of all: what serverless.yml tells

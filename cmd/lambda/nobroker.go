@@ -1,0 +1,6 @@
+//go:build nobroker
+
+package main
+
+// brokerFunctions are left out.
+var brokerFunctions map[string]maker
