@@ -1,9 +1,12 @@
 package api_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +66,67 @@ func TestSameAskAgain(t *testing.T) {
 			}
 			if detail := again.word("detail"); !strings.Contains(detail, tt.says) || !strings.Contains(detail, "with another") {
 				t.Errorf("it is told %q", detail)
+			}
+		})
+	}
+}
+
+// Of any number of asks with one key, at two processes with one store, one is
+// given credentials, and the others are told to wait or that there is no more.
+func TestOneKeyManyAsks(t *testing.T) {
+	t.Parallel()
+	const asks = 100
+	for engine, open := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, open)
+			other := httptest.NewServer(w.another().handler())
+			defer other.Close()
+			var all sync.WaitGroup
+			codes := make(chan string, asks)
+			for i := range asks {
+				url := w.url
+				if i%2 == 0 {
+					url = other.URL
+				}
+				all.Go(func() {
+					r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+credentials, strings.NewReader(readonly))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					r.Header.Set("Authorization", "Bearer "+w.token)
+					r.Header.Set("Idempotency-Key", "1")
+					res, err := http.DefaultClient.Do(r)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer res.Body.Close()
+					var body struct {
+						Code string
+						Key  string `json:"access_key_id"`
+					}
+					if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
+						t.Error(err)
+					}
+					codes <- body.Code + body.Key
+				})
+			}
+			all.Wait()
+			close(codes)
+			given := 0
+			for code := range codes {
+				switch code {
+				case "busy", "already_issued", "rate":
+				case "ASIA0000000000000001":
+					given++
+				default:
+					t.Errorf("one is answered %q", code)
+				}
+			}
+			if given != 1 || w.mint.made != 1 {
+				t.Errorf("%d were given credentials, %d made", given, w.mint.made)
 			}
 		})
 	}

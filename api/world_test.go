@@ -231,11 +231,7 @@ func newWorld(t testing.TB, open opener) *world {
 	w := &world{t: t, clock: &clock{now: began}, slack: &slack{broker.Active}, log: &buffer{}, dice: &dice{r: mathrand.NewChaCha8([32]byte{1})}}
 	w.mint = &mint{clock: w.clock}
 	w.store = &breakable{Store: open(t, w.Now)}
-	w.Broker = broker.New(broker.Config{
-		Ledger: w.store, Identities: w.store, Users: w.store, Policies: w.store, Proposals: w.store, Tokens: w.store, Archive: w.store,
-		Requests: w.store, Fences: w.store, Paces: w.store, Outbox: w.store,
-		Minter: w.mint, Directory: w.slack, Teller: w.slack, Journal: broker.NewJournal(w.log), Now: w.Now, Entropy: w.dice,
-	})
+	w.Broker = w.broker()
 	file, err := policy.Parse("rules.yaml", []byte(rules), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +256,21 @@ func newWorld(t testing.TB, open opener) *world {
 		}
 	})
 	return w
+}
+
+func (w *world) broker() *broker.Broker {
+	return broker.New(broker.Config{
+		Ledger: w.store, Identities: w.store, Users: w.store, Policies: w.store, Proposals: w.store, Tokens: w.store, Archive: w.store,
+		Requests: w.store, Fences: w.store, Paces: w.store, Outbox: w.store,
+		Minter: w.mint, Directory: w.slack, Teller: w.slack, Journal: broker.NewJournal(w.log), Now: w.Now, Entropy: w.dice,
+	})
+}
+
+// another is a second process on the same store.
+func (w *world) another() *world {
+	other := *w
+	other.Broker = w.broker()
+	return &other
 }
 
 func (w *world) handler() http.Handler {
