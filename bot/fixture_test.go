@@ -161,7 +161,7 @@ func inState(state broker.State, change func(*broker.Request)) broker.Request {
 // me is somebody who may ask for roles.
 func me(roles ...*policy.Role) broker.Me {
 	return broker.Me{
-		User:  broker.User{Name: "alice", Expires: noon.AddDate(0, 3, 0), Groups: []policy.GroupName{"dev", "sre"}},
+		User:  broker.User{Name: "alice", ID: "01ALICE", Expires: noon.AddDate(0, 3, 0), Groups: []policy.GroupName{"dev", "sre"}},
 		Slack: alice, Roles: roles, PolicyVersion: 7,
 	}
 }

@@ -50,6 +50,9 @@ func (w *Worker) sessions(ctx context.Context, todo work, c command) error {
 		if c.verb == verbRenew { // what a token has asked for is its bearer's alone to have
 			of = slices.DeleteFunc(of, func(r broker.Request) bool { return r.TokenID != "" })
 		}
+		if c.words == "" { // what an application has is ended by its name alone
+			of = slices.DeleteFunc(of, func(r broker.Request) bool { return r.UserID != me.User.ID })
+		}
 		var id, session string
 		id, session, lead = meant(of, c.words, todo.Received)
 		switch {
@@ -113,6 +116,8 @@ func (w *Worker) end(ctx context.Context, todo work, id, session string) error {
 	})
 	var fault *broker.Fault
 	switch {
+	case err == nil && r.State == broker.StateVoid: // there was nothing to deny yet
+		return w.answer(ctx, todo, say("✅  "+howItStands(&r), requestLine(r.ID)))
 	case err == nil:
 		return w.answer(ctx, todo, endedMessage(&r, session, w.Now()))
 	case errors.Is(err, broker.ErrNotFound):

@@ -27,6 +27,16 @@ func withSessions(n int, change func(*broker.Request)) broker.Request {
 	})
 }
 
+// ofApplication is a list with an application's Requests after one of alice's own.
+func ofApplication(mine broker.Request, theirs ...broker.Request) []broker.Request {
+	list := []broker.Request{mine}
+	for _, r := range append(theirs, mine) {
+		r.Slack, r.User, r.UserID, r.TokenID = broker.SlackID{}, "ci", "01CI", "XxuhyrHsOlRf"
+		list = append(list, r)
+	}
+	return list
+}
+
 // TestGoldenSessions keeps what people are told of what they have open, and of
 // ending it.
 func TestGoldenSessions(t *testing.T) {
@@ -81,6 +91,7 @@ func TestGoldenSessions(t *testing.T) {
 		"list-none":            sessionsMessage(nil, me(readonly()), noon, ""),
 		"list-one":             sessionsMessage([]broker.Request{one}, me(readonly()), noon, ""),
 		"list":                 sessionsMessage(all, me(readonly()), noon, which),
+		"list-application":     sessionsMessage(ofApplication(one, all[0], all[1]), me(readonly()), noon, ""),
 		"list-longest":         sessionsMessage(many, me(longestRole), noon, ""),
 		"ended":                endedMessage(&one, "", noon),
 		"ended-one":            endedMessage(&three, three.Sessions[0].ID, noon),

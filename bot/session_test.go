@@ -339,3 +339,48 @@ func tellAdminEnds(t *testing.T, begin beginning) {
 	}
 	has(t, bare(w.asks(t, "U1", "end role prod-readonly")), "Nothing of the role prod-readonly is open")
 }
+
+// Whoever answers for an application sees what it has open, and ends it by name.
+// They are not offered its credentials, and what they end without a name is their
+// own.
+func TestSessionsOfAnApplication(t *testing.T) {
+	w, r := newSessionWorld(t)
+	for _, words := range []string{"user add ci --owner alice", "grant add prod-readonly --user ci"} {
+		change, err := broker.ParseCommand(strings.Fields(words))
+		if err == nil {
+			_, err = w.admin("os:root").Do(t.Context(), change)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, token, err := w.admin("os:root").CreateToken(t.Context(), broker.TokenWish{User: "ci", AnyRole: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := w.broker.Issue(t.Context(), broker.Ask{
+		Token: token, Surface: broker.SurfaceAPI, Key: "1", Role: "prod-readonly", Deadline: w.clock.Now().Add(time.Minute),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock.add(time.Second)
+	list := bare(w.types("U1", "sessions"))
+	has(t, list, "1 request of yours or of your applications is open or waiting.", "🟢 ci: prod-readonly in prod", "[! End !]", "Request "+issued.Request.ID)
+	for _, button := range []string{"Console", "Renew", "Reveal", "Withdraw"} {
+		if strings.Contains(list, button) {
+			t.Errorf("%s is offered:\n%s", button, list)
+		}
+	}
+	has(t, bare(w.types("U2", "sessions")), "Nothing of yours is open or waiting.")
+	has(t, bare(w.types("U1", "end")), "Nothing of yours is open.")
+	has(t, bare(w.types("U1", "renew")), "Nothing of yours is open.")
+	if len(r.denied) != 0 {
+		t.Fatalf("denied %v", r.denied)
+	}
+	id := issued.Session.ID
+	has(t, bare(w.types("U1", "end "+id[len(id)-6:])), "The session "+id+" of prod-readonly in prod (111122223333) is ended.")
+	if !slices.Equal(r.denied, []string{id}) {
+		t.Errorf("denied %v", r.denied)
+	}
+}

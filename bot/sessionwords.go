@@ -43,6 +43,9 @@ func lastExpiry(sessions []broker.Session) (last time.Time) {
 // with what can be done about it. A lead says what was not understood.
 func sessionsMessage(requests []broker.Request, me broker.Me, now time.Time, lead string) message {
 	head := count(len(requests), "request of yours is", "requests of yours are") + " open or waiting."
+	if slices.ContainsFunc(requests, func(r broker.Request) bool { return !own(&r, me) }) {
+		head = count(len(requests), "request of yours or of your applications is", "requests of yours or of your applications are") + " open or waiting."
+	}
 	if len(requests) == 0 {
 		head = "Nothing of yours is open or waiting."
 	}
@@ -52,7 +55,7 @@ func sessionsMessage(requests []broker.Request, me broker.Me, now time.Time, lea
 	m := say(head, "")
 	items := make([]string, len(requests))
 	for i, r := range requests {
-		items[i] = requestWhat(&r, now)
+		items[i] = whose(&r, me) + requestWhat(&r, now)
 	}
 	m.text = aloud(head, items)
 	for i, r := range requests {
@@ -69,14 +72,18 @@ func sessionsMessage(requests []broker.Request, me broker.Me, now time.Time, lea
 
 // sessionBlocks show one Request, with its buttons.
 func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block {
-	what := requestMark(r) + "  " + requestWhat(r, now)
+	what := requestMark(r) + "  " + whose(r, me) + requestWhat(r, now)
 	var buttons []slack.BlockElement
 	switch r.State {
 	case broker.StatePending, broker.StateApproved:
 		if r.State == broker.StateApproved && r.TokenID == "" {
 			buttons = append(buttons, button(actionReveal, r.ID, "Reveal", slack.StylePrimary))
 		}
-		buttons = append(buttons, button(actionWithdraw, r.ID, "Withdraw", ""))
+		if own(r, me) {
+			buttons = append(buttons, button(actionWithdraw, r.ID, "Withdraw", ""))
+		} else {
+			buttons = append(buttons, button(actionEnd, r.ID, "End", slack.StyleDanger))
+		}
 	default:
 		what += "\n" + strings.Join(sessionLines(live(r, now)), "\n")
 		buttons = openButtons(r, me, now)
@@ -86,6 +93,18 @@ func sessionBlocks(r *broker.Request, me broker.Me, now time.Time) []slack.Block
 		blocks = append(blocks, slack.NewActionBlock("", buttons...))
 	}
 	return append(blocks, small(requestLine(r.ID)))
+}
+
+// own says whether a Request is of whoever is told of it, rather than of an
+// application that they answer for.
+func own(r *broker.Request, me broker.Me) bool { return r.UserID == me.User.ID }
+
+// whose says before what is to be said of a Request which application it is of.
+func whose(r *broker.Request, me broker.Me) string {
+	if own(r, me) {
+		return ""
+	}
+	return word(string(r.User)) + ": "
 }
 
 // neverHad is said of credentials that an application was gone for.

@@ -253,6 +253,49 @@ func TestUseWithToken(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+// Whoever answers for an application sees what it has open, and ends it; nobody
+// else does.
+func TestOwnerSeesAndEnds(t *testing.T) {
+	t.Parallel()
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := engine(t, w)
+			b := w.ending(s, &revoker{})
+			admin := broker.NewAdmin(s, w.Now, rand.Reader, root)
+			do(t, admin, "user add ci --owner alice", "grant add plain --user ci")
+			_, token, err := admin.CreateToken(t.Context(), broker.TokenWish{User: "ci", AnyRole: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			issued, err := b.Issue(t.Context(), w.bearer("1", token, "plain"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sees := func(who broker.SlackID, want int) {
+				t.Helper()
+				open, _, err := b.Sessions(t.Context(), who, "1")
+				if err != nil || len(open) != want || want > 0 && open[0].ID != issued.Request.ID {
+					t.Errorf("%s sees %+v, %v", who, open, err)
+				}
+			}
+			ending := broker.Ending{RequestID: issued.Request.ID, Deadline: w.Now().Add(time.Minute)}
+			sees(bob, 0)
+			ending.Caller = bob
+			if _, err := b.End(t.Context(), ending); rule(err) != broker.RuleNotYours {
+				t.Errorf("ended by somebody else: %v", err)
+			}
+			sees(alice, 1)
+			ending.Caller = alice
+			if r, err := b.End(t.Context(), ending); err != nil || r.State != broker.StateClosed || r.Sessions[0].EndedAt.IsZero() {
+				t.Errorf("ended by its owner: %+v, %v", r, err)
+			}
+			sees(alice, 0)
+		})
+	}
+}
+
 // A Token that is for fewer Roles than when it asked has no more of what it asked
 // for then, be it open or approved.
 func TestLimitedTokenHasNoMore(t *testing.T) {

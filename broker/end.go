@@ -352,15 +352,31 @@ func (f *Fence) published(ids []string) {
 	}
 }
 
-// Sessions returns what the caller has open, oldest first.
+// Sessions returns what the caller has open, oldest first, and then what each
+// application has that they answer for.
 func (b *Broker) Sessions(ctx context.Context, slack SlackID, key string) ([]Request, Me, error) {
 	me, err := b.Whoami(ctx, slack, key)
 	if err != nil {
 		return nil, Me{}, err
 	}
-	open, err := b.Requests.OpenRequests(ctx, me.User.Name, b.now())
+	holders := []User{me.User}
+	err = b.Users.Users(ctx, func(u User) bool {
+		if u.IsApp && !u.Removed && u.Owner == me.User.Name {
+			holders = append(holders, u)
+		}
+		return true
+	})
+	var all []Request
+	for _, u := range holders {
+		if err != nil {
+			break
+		}
+		var open []Request
+		open, err = b.Requests.OpenRequests(ctx, u.Name, b.now())
+		all = append(all, slices.DeleteFunc(open, func(r Request) bool { return r.UserID != u.ID })...)
+	}
 	if err != nil {
 		return nil, me, &Fault{RequestID: requestID(slack.String(), "lookup", key), Code: FaultStore, Err: err}
 	}
-	return slices.DeleteFunc(open, func(r Request) bool { return r.UserID != me.User.ID }), me, nil
+	return all, me, nil
 }
