@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,23 +66,27 @@ func (w *world) reveal(r broker.Request, key string) broker.AskAgain {
 	return broker.AskAgain{Caller: bob, RequestID: r.ID, Key: key, Deadline: w.Now().Add(time.Minute)}
 }
 
-// However often what was approved could not be revealed, the Request stays one
-// small item, and can be revealed in the end.
-func TestRevealedAfterManyFailures(t *testing.T) {
+// However often AWS has failed, a Request stays one small item, and what was
+// approved can be revealed in the end, and renewed.
+func TestIssuedAfterManyFailures(t *testing.T) {
 	w, r := pending(t, "guarded")
 	r = w.approve(t, lea, r)
-	for len(r.Sessions) < 100 {
-		r.Sessions = append(r.Sessions, broker.Session{ID: "S", Key: "another", State: broker.SessionFailed, BeganAt: w.Now(), Lease: w.Now()})
-	}
-	if _, err := w.store.PutRequest(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
-	issued, err := w.Reveal(t.Context(), w.reveal(r, "1"))
-	if err != nil || !released(issued) {
-		t.Fatal(err)
-	}
-	if s := issued.Request.Sessions; len(s) != 100 || s[0].State != broker.SessionWaited || s[99].State != broker.SessionIssued {
-		t.Errorf("%d sessions, the first %s, the last %s", len(s), s[0].State, s[len(s)-1].State)
+	for _, issue := range []func(context.Context, broker.AskAgain) (broker.Issued, error){w.Reveal, w.IssueAgain} {
+		r = w.request(t, r.ID)
+		for len(r.Sessions) < 100 {
+			r.Sessions = append(r.Sessions, broker.Session{ID: "S", Key: "another", State: broker.SessionFailed, BeganAt: w.Now(), Lease: w.Now()})
+		}
+		if _, err := w.store.PutRequest(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		w.advance(time.Second)
+		issued, err := issue(t.Context(), w.reveal(r, w.Now().String()))
+		if err != nil || !released(issued) {
+			t.Fatal(err)
+		}
+		if s := issued.Request.Sessions; len(s) != 100 || s[0].State != broker.SessionWaited || s[99].State != broker.SessionIssued {
+			t.Errorf("%d sessions, the first %s, the last %s", len(s), s[0].State, s[len(s)-1].State)
+		}
 	}
 }
 

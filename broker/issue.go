@@ -255,7 +255,7 @@ func (a *attempt) recordAgain(ctx context.Context, who caller, r Request) error 
 	if r.session(a.key) != nil {
 		return a.takeOver(ctx, r)
 	}
-	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
+	if r.State != StateOpen || r.full() {
 		return a.broker.refuseAside(ctx, EventDenied, a.id, who, Facts{User: User{Name: r.User}}, policy.Decision{Rule: RuleWindowEnding}, a.began)
 	}
 	return a.addSession(ctx, r, EventAsked)
@@ -328,8 +328,7 @@ func (r *Request) makeRoom() {
 	if len(r.Sessions) < maxSessions {
 		return
 	}
-	vain := func(s Session) bool { return s.State == SessionFailed || s.State == SessionRefused }
-	if i := slices.IndexFunc(r.Sessions, vain); i >= 0 {
+	if i := slices.IndexFunc(r.Sessions, Session.vain); i >= 0 {
 		r.Sessions = slices.Delete(slices.Clone(r.Sessions), i, i+1)
 	}
 }

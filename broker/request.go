@@ -205,6 +205,15 @@ type Session struct {
 // characters, of AWS's 64.
 func (s Session) Name(user policy.UserName) string { return string(user) + "@" + s.ID }
 
+// vain says whether nothing came of the Session, and nothing will.
+func (s Session) vain() bool { return s.State == SessionFailed || s.State == SessionRefused }
+
+// full says whether the Request has as many Sessions as it may have. One of which
+// nothing came makes room.
+func (r *Request) full() bool {
+	return len(r.Sessions) >= maxSessions && !slices.ContainsFunc(r.Sessions, Session.vain)
+}
+
 // session returns the newest Session wanted by key, or nil.
 func (r *Request) session(key string) *Session {
 	for i := len(r.Sessions) - 1; i >= 0; i-- {

@@ -76,7 +76,7 @@ func (a *attempt) recordReveal(ctx context.Context, r Request) error {
 // that was issued under it was shown, and for as long after the first of it as
 // what is approved can be revealed. It is zero where there is nothing like that.
 func (r Request) RevealUntil() time.Time {
-	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
+	if r.State != StateOpen || r.full() {
 		return time.Time{}
 	}
 	var first time.Time
@@ -103,7 +103,7 @@ func (r Request) RevealUntil() time.Time {
 // Request, if nothing else is against it. It is zero where there is no window,
 // or no room for more in it.
 func (r Request) RenewUntil() time.Time {
-	if r.State != StateOpen || len(r.Sessions) >= maxSessions {
+	if r.State != StateOpen || r.full() {
 		return time.Time{}
 	}
 	return r.WindowEnd.Add(-policy.MinDuration)
