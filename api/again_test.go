@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/starback/starback/broker"
 	"github.com/starback/starback/broker/policy"
+	"github.com/starback/starback/sandbox"
 )
 
 // The same ask again, by what came of the first: its answer may have been lost, so
@@ -203,4 +205,35 @@ func TestMoreWhileItIsDecided(t *testing.T) {
 	w.wants(w.call(http.MethodPost, credentials, readonly), http.StatusOK, "", "")
 	w.mint.meanwhile = nil
 	w.wants(early, http.StatusConflict, "busy", "")
+}
+
+// A token that is revoked while AWS answers has nothing of it, asked for at first or
+// once more; the trail has what was made and thrown away.
+func TestRevokedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for engine, open := range engines {
+		for _, more := range []bool{false, true} {
+			t.Run(fmt.Sprint(engine, more), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, open)
+				path, body, state := credentials, readonly, broker.StateClosed
+				if more {
+					path, body, state = "/v1/requests/"+w.call(http.MethodPost, credentials, readonly).word("request_id")+"/credentials", "", broker.StateOpen
+				}
+				w.mint.meanwhile = func() { w.does("token revoke ci " + w.token[9:21]) }
+				got := w.call(http.MethodPost, path, body)
+				w.wants(got, http.StatusServiceUnavailable, "unavailable", "")
+				if strings.Contains(got.text, sandbox.Marker) {
+					t.Error(got.text)
+				}
+				r := w.request(got.word("request_id"))
+				if last := r.Sessions[len(r.Sessions)-1]; r.State != state || last.State != broker.SessionFailed || last.Outcome != string(broker.FaultOver) {
+					t.Errorf("stored is %+v", r)
+				}
+				if last := r.Trail.Events[len(r.Trail.Events)-1]; last.Event != broker.EventFailed || last.AccessKeyID == "" {
+					t.Errorf("the trail ends with %+v", last)
+				}
+			})
+		}
+	}
 }

@@ -201,7 +201,7 @@ func faultWords(c broker.FaultCode) (string, time.Duration) {
 	case broker.FaultLost:
 		return "Credentials were made too late, when another worker had taken over, so they are withheld." + askAnew, soon
 	case broker.FaultOver:
-		return "The request ended while AWS answered, so the credentials are withheld. Ask for the role anew, with another Idempotency-Key.", soon
+		return "The request ended while AWS answered, or the token was revoked, so the credentials are withheld. Ask for the role anew, with another Idempotency-Key.", soon
 	case broker.FaultThrottled:
 		return "AWS is asked too much at the moment." + askAnew, soon
 	case broker.FaultTimeout:

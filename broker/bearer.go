@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/starback/starback/broker/policy"
@@ -137,6 +138,24 @@ func (b *Broker) answerable(ctx context.Context, f *Facts, now time.Time) (*poli
 		return nil, err
 	}
 	return refuseStanding(f.Identity.Standing), nil
+}
+
+// stillBorne says whether the caller's Token is as good as it was when they asked:
+// one that was revoked while AWS answered is given nothing. What somebody holds who
+// was switched off meanwhile, a sweep ends; of a revoked Token nothing is ended.
+func (a *attempt) stillBorne(ctx context.Context) error {
+	if a.who.token.IsZero() {
+		return nil
+	}
+	who := a.who
+	known, err := who.find(ctx, a.broker)
+	switch {
+	case err != nil:
+		return err
+	case !known || !who.found.User.token(who.token).Live(a.broker.now()):
+		return fmt.Errorf("the token: %w", errOver)
+	}
+	return nil
 }
 
 // used notes that a Token is used, unless that was noted within the hour. The

@@ -168,6 +168,7 @@ type attempt struct {
 	deadline time.Time
 	id       string // the Request's
 	key      string // the Session's
+	who      caller
 	kind     kind
 	began    time.Time
 	facts    Facts
@@ -185,6 +186,7 @@ type attempt struct {
 // identify is recorded too.
 func (a *attempt) start(ctx context.Context, who caller, record func(context.Context) error) error {
 	b := a.broker
+	a.who = who
 	var identifyErr error
 	done := make(chan struct{})
 	go func() {
@@ -369,6 +371,9 @@ func (a *attempt) carryOut(ctx context.Context) (Issued, error) {
 	a.metrics.Mints = 1
 	if err != nil {
 		return Issued{}, a.fail(ctx, asFault(err))
+	}
+	if err := a.stillBorne(ctx); err != nil {
+		return Issued{}, a.withhold(ctx, creds, err)
 	}
 
 	issued := Issued{

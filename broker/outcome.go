@@ -58,6 +58,11 @@ func (a *attempt) recordIssued(ctx context.Context, d policy.Decision, asked pol
 	if err == nil {
 		return nil
 	}
+	return a.withhold(ctx, c, err)
+}
+
+// withhold throws away what AWS issued, and returns why.
+func (a *attempt) withhold(ctx context.Context, c Credentials, err error) error {
 	f := &Fault{RequestID: a.id, Code: FaultRecord, Err: err}
 	switch {
 	case errors.Is(err, errOver):
@@ -79,6 +84,9 @@ func (a *attempt) discard(ctx context.Context, why FaultCode, c Credentials) err
 		s.State, s.Outcome = SessionFailed, string(why)
 		e.Outcome = string(why)
 		e.AccessKeyID, e.AssumedRoleID, e.ExpiresAt = c.AccessKeyID, c.AssumedRoleID, c.ExpiresAt
+		if r.State == StateAsked {
+			return r.move(stepFail)
+		}
 		return nil
 	})
 }
