@@ -57,7 +57,7 @@ var Commands = []Command{
 	{Op: OpUserBind, Args: []string{"USER"}, Short: "Bind a user to an account in Slack, instead of the one before", Flags: []Flag{slackFlag, messageFlag}, Example: "user bind alice --slack T012AB/U0456"},
 	{Op: OpUserRemove, Args: []string{"USER..."}, Short: "Remove users for good; their names are never used again", Flags: []Flag{messageFlag}, Example: "user remove alice"},
 	{Op: OpGroupAdd, Args: []string{"GROUP"}, Short: "Add a group", Flags: []Flag{messageFlag}, Example: "group add data"},
-	{Op: OpGroupRemove, Args: []string{"GROUP"}, Short: "Remove a group for good; its name is never used again", Flags: []Flag{messageFlag}, Example: "group remove data"},
+	{Op: OpGroupRemove, Args: []string{"GROUP"}, Short: "Remove a group; only a rollback brings it, and its name, back", Flags: []Flag{messageFlag}, Example: "group remove data"},
 	{Op: OpMemberAdd, Args: []string{"GROUP", "USER..."}, Short: "Put users into a group", Flags: []Flag{messageFlag}, Example: "group add-member sre alice bob"},
 	{Op: OpMemberRemove, Args: []string{"GROUP", "USER..."}, Short: "Take users out of a group", Flags: []Flag{messageFlag}, Example: "group remove-member sre alice"},
 	{Op: OpGrantAdd, Args: []string{"ROLE"}, Short: "Let a group, or one user, ask for a role", Flags: append(slices.Clone(toFlags), untilFlag, messageFlag), Example: "grant add prod-readonly --group dev --until 2027-01-31"},

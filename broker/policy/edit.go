@@ -200,7 +200,7 @@ func (d *Document) needRole(name RoleName) error {
 }
 
 func usedUp(name GroupName) error {
-	return refuse(ErrMeaningless, "the name %s was a removed group's and is never used again", quote(string(name)))
+	return refuse(ErrMeaningless, "the name %s was a removed group's and is never used again; only a rollback brings that group back", quote(string(name)))
 }
 
 func lastAdmins(name GroupName) error {

@@ -112,7 +112,7 @@ func TestEditsRefused(t *testing.T) {
 	}{
 		{"a group that is there", addGroup("sre"), policy.ErrAlready, "there is a group `sre` already"},
 		{"a group without a proper name", addGroup("S R E"), policy.ErrMeaningless, "the name of a group must match ^[a-z0-9][a-z0-9._-]{0,62}$; write `s-r-e`"},
-		{"a removed group", addGroup("old"), policy.ErrMeaningless, "the name `old` was a removed group's and is never used again"},
+		{"a removed group", addGroup("old"), policy.ErrMeaningless, "the name `old` was a removed group's and is never used again; only a rollback brings that group back"},
 		{"no group to remove", removeGroup("sree"), policy.ErrNotThere, "there is no group `sree`; did you mean `sre`?"},
 		{"approvers", removeGroup("sre-leads"), policy.ErrMeaningless, "the members of `sre-leads` approve requests for prod-admin and prod-other"},
 		{"the only administrators", removeGroup("dev"), policy.ErrMeaningless, "`dev` is the only group that administers Starback"},

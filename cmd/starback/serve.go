@@ -33,7 +33,8 @@ up, /readyz that the store, Slack and AWS answer.
 
 The environment configures it: SLACK_SIGNING_SECRET, SLACK_BOT_TOKEN,
 SLACK_APP_TOKEN, STARBACK_SLACK_TEAMS, STARBACK_STORE, STARBACK_BASE,
-STARBACK_AUDIT_CHANNEL, STARBACK_APPROVALS_CHANNEL and AWS's own. A value may be file:PATH or ssm:/path. Flags override.
+STARBACK_AUDIT_CHANNEL, STARBACK_APPROVALS_CHANNEL and AWS's own. A value may be
+file:PATH or ssm:/path. Flags override.
 
 With --sandbox it needs nothing at all: a store of its own with example people,
 and stand-ins for AWS and Slack on this machine.`,
