@@ -104,7 +104,7 @@ func howItStands(r *broker.Request) string {
 		}
 		return fmt.Sprintf("%s. It lapses %s.", words, when(r.LapsesAt))
 	case broker.StateApproved:
-		return fmt.Sprintf("Approved by %s. It waits for `%s` to reveal the credentials, and lapses %s.", approvedBy(r), r.User, when(r.LapsesAt))
+		return fmt.Sprintf("Approved by %s. It waits for `%s` to %s the credentials, and lapses %s.", approvedBy(r), r.User, taking(r), when(r.LapsesAt))
 	case broker.StateOpen:
 		if until := r.RevealUntil(); !until.IsZero() && r.TokenID != "" {
 			return revealedBy(r) + ". " + neverHad
@@ -133,10 +133,22 @@ func howItStands(r *broker.Request) string {
 	}
 }
 
+// taking is what a requester does to have what was approved: press Reveal, or
+// ask for it with the Token.
+func taking(r *broker.Request) string {
+	if r.TokenID != "" {
+		return "fetch"
+	}
+	return "reveal"
+}
+
 // revealedBy says how a Request came to be open.
 func revealedBy(r *broker.Request) string {
 	if r.Needs == nil {
 		return "Issued"
+	}
+	if r.TokenID != "" {
+		return fmt.Sprintf("Approved by %s, and issued", approvedBy(r))
 	}
 	return fmt.Sprintf("Approved by %s, and revealed", approvedBy(r))
 }
@@ -172,7 +184,7 @@ func lapsedWhy(r *broker.Request) string {
 	if yes, needed := r.Answered(); yes < needed {
 		return fmt.Sprintf(", with %d of %s", yes, count(needed, "approval", "approvals"))
 	}
-	return fmt.Sprintf(": approved by %s, and not revealed in time", approvedBy(r))
+	return fmt.Sprintf(": approved by %s, and not %sed in time", approvedBy(r), taking(r))
 }
 
 // callApprovers mentions those who are asked to answer. Where too few can
@@ -310,7 +322,7 @@ func progressWhat(r *broker.Request, e broker.Event) string {
 		return fmt.Sprintf("asked by `%s`", r.User)
 	case broker.EventIssued:
 		if e.SessionID == firstIssued(r) {
-			return fmt.Sprintf("revealed by `%s`: session `%s`, until %s", r.User, e.SessionID, when(e.ExpiresAt))
+			return fmt.Sprintf("%sed by `%s`: session `%s`, until %s", taking(r), r.User, e.SessionID, when(e.ExpiresAt))
 		}
 		return fmt.Sprintf("further session `%s` for `%s`, until %s", e.SessionID, r.User, when(e.ExpiresAt))
 	case broker.EventFailed:
@@ -345,7 +357,7 @@ func answeredMessage(r *broker.Request, ans broker.Answer) message {
 	}
 	next := howItStands(r)
 	if r.State == broker.StateApproved {
-		next = fmt.Sprintf("`%s` can reveal the credentials now, and has until %s.", r.User, when(r.LapsesAt))
+		next = fmt.Sprintf("`%s` can %s the credentials now, and has until %s.", r.User, taking(r), when(r.LapsesAt))
 	}
 	return say(fmt.Sprintf("✅  You approved %s. %s", what, next), requestLine(r.ID))
 }

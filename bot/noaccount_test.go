@@ -64,3 +64,25 @@ func TestTellingOfAnApplication(t *testing.T) {
 		}
 	}
 }
+
+// Nobody can press Reveal for a Token: what it asked and others approved is
+// fetched with it.
+func TestNoRevealWithAToken(t *testing.T) {
+	withToken := func(r *broker.Request) {
+		r.User, r.Slack, r.TokenID = "ci", broker.SlackID{}, "AbCdEf123456"
+	}
+	approved, open, lapsed := put(broker.StateApproved, withToken), put(broker.StateOpen, withToken), put(broker.StateLapsed, withToken)
+	lapsed.Approvals = append(lapsed.Approvals, broker.Approval{User: "ida", UserID: "01IDA", Yes: true, At: noon})
+	open.Sessions = []broker.Session{{ID: "S", State: broker.SessionIssued, AccessKeyID: "ASIA1", BeganAt: noon, ExpiresAt: noon.Add(time.Hour)}}
+	for name, tt := range map[string]struct{ said, want string }{
+		"approved": {howItStands(&approved), "It waits for `ci` to fetch the credentials"},
+		"open":     {howItStands(&open), "Approved by `lea` (for 2h), `ida`, and issued. It ends "},
+		"lapsed":   {howItStands(&lapsed), "and not fetched in time"},
+		"answer":   {answeredMessage(&approved, broker.Answer{Yes: true}).text, "ci can fetch the credentials now"},
+		"thread":   {progressWhat(&open, broker.Event{Event: broker.EventIssued, SessionID: "S"}), "fetched by `ci`"},
+	} {
+		if !strings.Contains(tt.said, tt.want) {
+			t.Errorf("%s: %q lacks %q", name, tt.said, tt.want)
+		}
+	}
+}
