@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -69,8 +70,10 @@ button that person sees. With --channel, it prints a channel.`,
 
 // show prints messages as a person reads them.
 func (p *program) show(messages []string, err error) error {
-	if err != nil {
+	if unreached := (*url.Error)(nil); errors.As(err, &unreached) {
 		return fmt.Errorf("%w (is a sandbox running? Start one with: starback serve --sandbox)", err)
+	} else if err != nil {
+		return err
 	}
 	for _, m := range messages {
 		fmt.Fprintln(p.stdout, indent(m))

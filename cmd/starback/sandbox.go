@@ -257,7 +257,7 @@ Administer it, and ask as an application:
     curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
       http://%[1]s/v1/credentials -d '{"role": "prod-readonly"}'
 
-Ctrl-C ends it.
+Ctrl-C ends it, and its store goes with it. Its log follows.
 
 `, w.addr(), atAddr(w.addr()), os.Args[0], w.store())
 	return w.run(ctx)

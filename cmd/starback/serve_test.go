@@ -154,6 +154,9 @@ func TestTypingIntoTheSandbox(t *testing.T) {
 			t.Errorf("demo %q: exit %d\n%s", tt.args, code, said)
 		}
 	}
+	if _, said := types("--as", "nobody", "/starback roles"); strings.Contains(said, "is a sandbox running?") {
+		t.Errorf("a sandbox has answered: %s", said)
+	}
 	if !strings.Contains(p.output(), "Nothing in it is real") {
 		t.Error("the sandbox does not say what it is")
 	}
