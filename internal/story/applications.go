@@ -104,7 +104,7 @@ func Applications(h *House, starback func(args ...string) string) {
 	}
 	revealed := h.Calls(token, http.StatusOK, http.MethodPost, at+"/credentials", "")
 	h.knownAs(revealed.Keys(), regexp.MustCompile(`ci@`+revealed.Body.SessionID+`$`))
-	h.Finds("U0LEA", false, "the disk is full", "Approved by lea, mia, and revealed")
+	h.Finds("U0LEA", false, "the disk is full", "Approved by lea, mia, and issued")
 
 	starback("token", "revoke", "ci", token[9:21])
 	for path, method := range map[string]string{credentials: http.MethodPost, at + "/credentials": http.MethodPost, at: http.MethodGet, "/v1/whoami": http.MethodGet} {
