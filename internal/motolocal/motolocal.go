@@ -1,6 +1,7 @@
 // Package motolocal runs moto, a stand-in for AWS made by others, for tests.
 // Where it is missing, and with -short, tests that need it are skipped and say
-// why; with STARBACK_REQUIRE_ENGINES=1 they fail instead.
+// why; with STARBACK_REQUIRE_ENGINES=1, as in CI, it is started with -short too,
+// and what is missing fails them instead.
 package motolocal
 
 import (
@@ -27,14 +28,15 @@ const (
 // Start runs moto until the test ends, and returns its URL.
 func Start(t testing.TB) string {
 	t.Helper()
-	if testing.Short() {
+	required := os.Getenv(requireEnv) == "1"
+	if testing.Short() && !required {
 		t.Skip("moto is not started with -short")
 	}
 	program, err := exec.LookPath("moto_server")
-	if err != nil {
-		if os.Getenv(requireEnv) == "1" {
-			t.Fatal("moto_server is not on this machine")
-		}
+	switch {
+	case err != nil && required:
+		t.Fatal("moto_server is not on this machine")
+	case err != nil:
 		t.Skip("moto_server is not on this machine")
 	}
 	for range 3 { // somebody else may take the free port first
