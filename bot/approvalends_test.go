@@ -368,16 +368,16 @@ func TestOutsiders(t *testing.T) {
 			w.votes(t, "U4", "approve")
 		}, want: "You have answered this request already. Your answer stands; nothing was changed."},
 	} {
-		for _, action := range []string{"approve", "approve_less", "deny"} {
-			t.Run(name+" "+action, func(t *testing.T) {
-				w := newApprovalWorld(t)
-				w.asksFor(t, "two 4h x")
-				if c.first != nil {
-					c.first(t, w)
-					w.passOn(t)
-				}
-				before, replies := w.post(t), w.thread(t)
-				asked := w.stored(t, before)
+		t.Run(name, func(t *testing.T) {
+			w := newApprovalWorld(t)
+			w.asksFor(t, "two 4h x")
+			if c.first != nil {
+				c.first(t, w)
+				w.passOn(t)
+			}
+			before, replies := w.post(t), w.thread(t)
+			asked := w.stored(t, before)
+			for _, action := range []string{"approve", "approve_less", "deny"} {
 				var choice string
 				if action == "approve_less" {
 					choice = asked.ID + " 30m"
@@ -395,13 +395,13 @@ func TestOutsiders(t *testing.T) {
 				has(t, told, c.want)
 				w.passOn(t)
 				if after := w.post(t); !cmp.Equal(before, after) || w.thread(t) != replies {
-					t.Errorf("the post has changed:\n%s\n%s", w.shows(after), w.thread(t))
+					t.Errorf("%s: the post has changed:\n%s\n%s", action, w.shows(after), w.thread(t))
 				}
 				if after := w.stored(t, before); after.State != broker.StatePending || !cmp.Equal(after.Approvals, asked.Approvals) {
-					t.Errorf("the request is %s, with %+v", after.State, after.Approvals)
+					t.Errorf("%s: the request is %s, with %+v", action, after.State, after.Approvals)
 				}
-			})
-		}
+			}
+		})
 	}
 }
 

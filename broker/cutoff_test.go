@@ -126,8 +126,8 @@ func TestManyAdministrators(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			writers, each := 6, 5
-			if testing.Short() {
-				writers, each = 3, 2
+			if testing.Short() || raceDetector { // scripts/test has them all without it
+				writers, each = 4, 2
 			}
 			w := newWorld(t)
 			s := engine(t, w)
