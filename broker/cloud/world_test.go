@@ -4,10 +4,12 @@ import (
 	"errors"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/starback/starback/broker"
@@ -60,12 +62,22 @@ func newWorld(t *testing.T) *world {
 func (w *world) config() cloud.Config {
 	return cloud.Config{
 		AWS: aws.Config{
-			Region: "eu-west-1", BaseEndpoint: aws.String(w.url), RetryMaxAttempts: 1,
+			Region: "eu-west-1", BaseEndpoint: aws.String(w.url), Retryer: onlyReset,
 			Credentials: credentials.NewStaticCredentialsProvider(w.user.AccessKeyID, w.user.SecretAccessKey, ""),
 		},
 		Base: "default", SignInURL: w.url + "/federation", Issuer: "https://slack.example/", HTTP: httpClient,
 		Now: func() time.Time { return began },
 	}
+}
+
+// onlyReset tries again where the system reset a connection to the sandbox, as
+// the SDK does on its own, and nowhere else: a call that fails is one call.
+func onlyReset() aws.Retryer {
+	reset := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+		said := err.Error()
+		return aws.BoolTernary(strings.Contains(said, "use of closed network connection") || strings.Contains(said, "connection reset"))
+	})
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.Retryables = []retry.IsErrorRetryable{reset} })
 }
 
 // asRole is config, acting as a role's session.
