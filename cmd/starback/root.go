@@ -42,34 +42,35 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
-	p.complain(err)
+	p.complain(ran.CommandPath(), err)
 	return exitCode(err)
 }
 
-// complain prints an error, in full where there is more than a line to say.
-func (p *program) complain(err error) {
+// complain prints an error of a command, in full where there is more than a line
+// to say.
+func (p *program) complain(command string, err error) {
 	var (
-		file    policy.Errors
-		command *broker.UsageError
-		code    status
-		usage   usageError
+		file   policy.Errors
+		change *broker.UsageError
+		code   status
+		usage  usageError
 	)
 	switch {
 	case errors.As(err, &code): // all has been said
 	case errors.As(err, &file):
 		fmt.Fprintln(p.stderr, file.Detail())
-	case errors.As(err, &command):
-		problem, _, _ := strings.Cut(command.Problem, " As in: ")
+	case errors.As(err, &change):
+		problem, _, _ := strings.Cut(change.Problem, " As in: ")
 		fmt.Fprintln(p.stderr, "starback: "+problem)
-		if command.Command != nil {
-			fmt.Fprintln(p.stderr, "As in: starback "+command.Command.Example)
+		if change.Command != nil {
+			fmt.Fprintln(p.stderr, "As in: starback "+change.Command.Example)
 		}
 	case errors.As(err, &usage):
-		fmt.Fprintf(p.stderr, "starback: %s\nTry: starback help\n", sentence(err))
+		fmt.Fprintf(p.stderr, "starback: %s\nTry: %s --help\n", sentence(err), command)
 	default:
 		fmt.Fprintln(p.stderr, "starback: "+sentence(err))
 	}
