@@ -111,7 +111,7 @@ func tellSessions(t *testing.T, begin beginning) {
 		t.Errorf("denied %v, open %v", r.denied, w.open(t, "alice"))
 	}
 	has(t, w.late(t, "U1", "end", id), "There is nothing to end: it was ended before, or has expired by itself.")
-	has(t, w.late(t, "U1", "renew", id), "Less than 15 minutes are left")
+	has(t, w.late(t, "U1", "renew", id), "is over, or will be in less than 15 minutes")
 
 	messages, replies := audit(w)
 	has(t, bare(messages[len(messages)-1]), "☑️ alice asked for prod-readonly", "Over since today at 12:30 PM")

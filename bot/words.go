@@ -112,7 +112,7 @@ func refusalWords(r *broker.Refusal, asked command) string {
 	case broker.RuleRate:
 		return "You have asked for a lot in a short time. Wait a minute and try again."
 	case broker.RuleWindowEnding:
-		return "Less than 15 minutes are left of what you asked for, and AWS issues nothing shorter. Ask for the role again."
+		return "What you asked for is over, or will be in less than 15 minutes, and AWS issues nothing shorter. Ask for the role again."
 	default:
 		return "That was refused. Ask an administrator, and give them the request id."
 	}

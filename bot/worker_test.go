@@ -255,7 +255,7 @@ func TestChooseShell(t *testing.T) {
 	if w.presses("U1", "shell:fish"); w.mint.made != before {
 		t.Error("keys were issued with less than 15 minutes left")
 	}
-	has(t, w.sees("U1"), "Less than 15 minutes are left of what you asked for")
+	has(t, w.sees("U1"), "What you asked for is over, or will be in less than 15 minutes")
 }
 
 // TestChooseShellOfAnother has somebody press a button that is not theirs.
