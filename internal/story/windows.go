@@ -80,7 +80,7 @@ func Windows(h *House) {
 	h.Finds("U0OLGA", true, "There is nothing to end")
 	h.Finds("U0OLGA", false, "Your request for prod-guarded in prod (111122223333) is over since")
 	h.forges(olgas, "renew", guarded)
-	h.Finds("U0OLGA", true, "Less than 15 minutes are left of what you asked for, and AWS issues nothing shorter.")
+	h.Finds("U0OLGA", true, "What you asked for is over, or will be in less than 15 minutes, and AWS issues nothing shorter.")
 	for _, was := range []broker.Request{before, guardedBefore} {
 		r := h.rests(was.ID)
 		asked := func(s broker.Session) bool { return !s.EndAsked.IsZero() }
